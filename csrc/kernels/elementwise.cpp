@@ -1,0 +1,136 @@
+#include "kernels/elementwise.h"
+
+#include <cmath>
+
+#include "kernels/table.h"
+#include "simd/math.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+namespace {
+
+// Applies a function of single numbers to each lane, for what has no vector form here.
+template <class T, class Function>
+inline Vec<T> by_lane(Vec<T> x, Function function) {
+  T values[lanes<T>];
+  store(values, x);
+  for (int i = 0; i < lanes<T>; ++i) values[i] = function(values[i]);
+  return load(values);
+}
+
+inline float scalar_sin(float x) { return ::sinf(x); }
+inline double scalar_sin(double x) { return ::sin(x); }
+inline float scalar_cos(float x) { return ::cosf(x); }
+inline double scalar_cos(double x) { return ::cos(x); }
+inline float scalar_sqrt(float x) { return ::sqrtf(x); }
+inline double scalar_sqrt(double x) { return ::sqrt(x); }
+inline float scalar_power(float x, float y) { return ::powf(x, y); }
+inline double scalar_power(double x, double y) { return ::pow(x, y); }
+
+template <class T> struct Negate   { static Vec<T> of(Vec<T> x) { return -x; } };
+template <class T> struct Absolute { static Vec<T> of(Vec<T> x) { return absolute<T>(x); } };
+template <class T> struct Sign {
+  static Vec<T> of(Vec<T> x) { return x > T(0) ? broadcast<T>(1) : x < T(0) ? broadcast<T>(-1) : x; }
+};
+template <class T> struct Square { static Vec<T> of(Vec<T> x) { return x * x; } };
+template <class T> struct Sqrt {
+  static Vec<T> of(Vec<T> x) { return by_lane<T>(x, [](T v) { return scalar_sqrt(v); }); }
+};
+template <class T> struct Exp     { static Vec<T> of(Vec<T> x) { return exp<T>(x); } };
+template <class T> struct Log     { static Vec<T> of(Vec<T> x) { return log<T>(x); } };
+template <class T> struct Sin {
+  static Vec<T> of(Vec<T> x) { return by_lane<T>(x, [](T v) { return scalar_sin(v); }); }
+};
+template <class T> struct Cos {
+  static Vec<T> of(Vec<T> x) { return by_lane<T>(x, [](T v) { return scalar_cos(v); }); }
+};
+template <class T> struct Tanh    { static Vec<T> of(Vec<T> x) { return tanh<T>(x); } };
+template <class T> struct Sigmoid { static Vec<T> of(Vec<T> x) { return sigmoid<T>(x); } };
+template <class T> struct Relu {
+  // NaN is not above 0 and not below it either: it stays.
+  static Vec<T> of(Vec<T> x) { return x <= T(0) ? Vec<T>{} : x; }
+};
+
+template <class T> struct Add      { static Vec<T> of(Vec<T> a, Vec<T> b) { return a + b; } };
+template <class T> struct Subtract { static Vec<T> of(Vec<T> a, Vec<T> b) { return a - b; } };
+template <class T> struct Multiply { static Vec<T> of(Vec<T> a, Vec<T> b) { return a * b; } };
+template <class T> struct Divide   { static Vec<T> of(Vec<T> a, Vec<T> b) { return a / b; } };
+template <class T> struct Power {
+  static Vec<T> of(Vec<T> a, Vec<T> b) {
+    T x[lanes<T>], y[lanes<T>];
+    store(x, a);
+    store(y, b);
+    for (int i = 0; i < lanes<T>; ++i) x[i] = y[i] == T(2) ? x[i] * x[i] : scalar_power(x[i], y[i]);
+    return load(x);
+  }
+};
+template <class T> struct Maximum { static Vec<T> of(Vec<T> a, Vec<T> b) { return maximum<T>(a, b); } };
+template <class T> struct Minimum { static Vec<T> of(Vec<T> a, Vec<T> b) { return minimum<T>(a, b); } };
+template <class T> struct ReluGradient {
+  static Vec<T> of(Vec<T> g, Vec<T> y) { return y > T(0) ? g : Vec<T>{}; }
+};
+template <class T> struct SigmoidGradient {
+  static Vec<T> of(Vec<T> g, Vec<T> y) { return g * (y * (T(1) - y)); }
+};
+template <class T> struct TanhGradient {
+  static Vec<T> of(Vec<T> g, Vec<T> y) { return g * (T(1) - y * y); }
+};
+
+template <class T, template <class> class Op>
+void map_unary(const T* x, T* out, int64_t n) {
+  constexpr int L = lanes<T>;
+  int64_t i = 0;
+  for (; i + L <= n; i += L) store(out + i, Op<T>::of(load(x + i)));
+  if (i < n) store_first<T>(out + i, Op<T>::of(load_first(x + i, n - i)), n - i);
+}
+
+template <class T, template <class> class Op>
+void map_binary(const T* a, int64_t a_step, const T* b, int64_t b_step, T* out, int64_t n) {
+  constexpr int L = lanes<T>;
+  if (n == 0) return;
+  int64_t i = 0;
+  if (a_step == 1 && b_step == 1) {
+    for (; i + L <= n; i += L) store(out + i, Op<T>::of(load(a + i), load(b + i)));
+    if (i < n)
+      store_first<T>(out + i, Op<T>::of(load_first(a + i, n - i), load_first(b + i, n - i)), n - i);
+  } else if (a_step == 1) {
+    Vec<T> right = broadcast(*b);
+    for (; i + L <= n; i += L) store(out + i, Op<T>::of(load(a + i), right));
+    if (i < n) store_first<T>(out + i, Op<T>::of(load_first(a + i, n - i), right), n - i);
+  } else if (b_step == 1) {
+    Vec<T> left = broadcast(*a);
+    for (; i + L <= n; i += L) store(out + i, Op<T>::of(left, load(b + i)));
+    if (i < n) store_first<T>(out + i, Op<T>::of(left, load_first(b + i, n - i)), n - i);
+  } else {
+    Vec<T> value = Op<T>::of(broadcast(*a), broadcast(*b));
+    for (; i + L <= n; i += L) store(out + i, value);
+    if (i < n) store_first<T>(out + i, value, n - i);
+  }
+}
+
+template <class T>
+void map_where(const uint8_t* condition, int64_t condition_step, const T* a, int64_t a_step, const T* b,
+               int64_t b_step, T* out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i)
+    out[i] = condition[i * condition_step] ? a[i * a_step] : b[i * b_step];
+}
+
+template <class T>
+void fill(ElementwiseKernels<T>& kernels) {
+  kernels = {{map_unary<T, Negate>, map_unary<T, Absolute>, map_unary<T, Sign>, map_unary<T, Square>,
+              map_unary<T, Sqrt>, map_unary<T, Exp>, map_unary<T, Log>, map_unary<T, Sin>,
+              map_unary<T, Cos>, map_unary<T, Tanh>, map_unary<T, Sigmoid>, map_unary<T, Relu>},
+             {map_binary<T, Add>, map_binary<T, Subtract>, map_binary<T, Multiply>, map_binary<T, Divide>,
+              map_binary<T, Power>, map_binary<T, Maximum>, map_binary<T, Minimum>,
+              map_binary<T, ReluGradient>, map_binary<T, SigmoidGradient>, map_binary<T, TanhGradient>},
+             map_where<T>};
+}
+
+}  // namespace
+
+void fill_elementwise(KernelTable& table) {
+  fill(table.float32.elementwise);
+  fill(table.float64.elementwise);
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

@@ -1,0 +1,35 @@
+// Elementwise maps of one, two and three arguments, on one range on the calling thread.
+#pragma once
+
+#include <cstdint>
+
+namespace chainrule {
+
+// The order is the order of the functions in the tables below.
+enum class UnaryOp {
+  negate, absolute, sign, square, sqrt, exp, log, sin, cos, tanh, sigmoid, relu,
+  count
+};
+enum class BinaryOp {
+  add, subtract, multiply, divide, power, maximum, minimum,
+  // The derivatives that training runs at every step, in one pass each. The first argument is the incoming
+  // gradient, the second what the forward pass kept.
+  relu_gradient,     // g where y > 0, else 0
+  sigmoid_gradient,  // g y (1 - y)
+  tanh_gradient,     // g (1 - y^2)
+  count
+};
+
+template <class T>
+struct ElementwiseKernels {
+  using Unary = void (*)(const T* x, T* out, int64_t n);
+  // A step of 0 repeats one value, of 1 walks the array.
+  using Binary = void (*)(const T* a, int64_t a_step, const T* b, int64_t b_step, T* out, int64_t n);
+  using Where = void (*)(const uint8_t* condition, int64_t condition_step, const T* a, int64_t a_step,
+                         const T* b, int64_t b_step, T* out, int64_t n);
+  Unary unary[static_cast<int>(UnaryOp::count)];
+  Binary binary[static_cast<int>(BinaryOp::count)];
+  Where where;
+};
+
+}  // namespace chainrule

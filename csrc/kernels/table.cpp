@@ -1,0 +1,44 @@
+#include "kernels/table.h"
+
+#include "runtime/features.h"
+
+namespace chainrule {
+
+#define CHAINRULE_DECLARE_FILLERS(isa) \
+  namespace isa {                      \
+  void fill_elementwise(KernelTable&); \
+  void fill_reduce(KernelTable&);      \
+  void fill_matmul(KernelTable&);      \
+  void fill_softmax(KernelTable&);     \
+  void fill_losses(KernelTable&);      \
+  void fill_optimise(KernelTable&);    \
+  inline void fill(KernelTable& t) {   \
+    fill_elementwise(t);               \
+    fill_reduce(t);                    \
+    fill_matmul(t);                    \
+    fill_softmax(t);                   \
+    fill_losses(t);                    \
+    fill_optimise(t);                  \
+  }                                    \
+  }
+
+CHAINRULE_DECLARE_FILLERS(baseline)
+#if defined(__x86_64__)
+CHAINRULE_DECLARE_FILLERS(avx2)
+CHAINRULE_DECLARE_FILLERS(avx512)
+#endif
+
+const KernelTable& kernel_table() {
+  static const KernelTable* const tables = [] {
+    static KernelTable all[3];
+    baseline::fill(all[static_cast<int>(Isa::baseline)]);
+#if defined(__x86_64__)
+    avx2::fill(all[static_cast<int>(Isa::avx2)]);
+    avx512::fill(all[static_cast<int>(Isa::avx512)]);
+#endif
+    return all;
+  }();
+  return tables[static_cast<int>(active_isa())];
+}
+
+}  // namespace chainrule

@@ -1,0 +1,45 @@
+// All kernels of one instruction set, and the table that is in use.
+//
+// Each kernels/*.cpp is compiled once for each instruction set into a namespace of its name (CHAINRULE_ISA),
+// where a function fill_<family> puts the addresses of its kernels into the table.
+#pragma once
+
+#include "kernels/elementwise.h"
+#include "kernels/losses.h"
+#include "kernels/matmul.h"
+#include "kernels/optimise.h"
+#include "kernels/reduce.h"
+#include "kernels/softmax.h"
+
+namespace chainrule {
+
+template <class T>
+struct KernelsOf {
+  ElementwiseKernels<T> elementwise;
+  ReduceKernels<T> reduce;
+  MatmulKernels<T> matmul;
+  SoftmaxKernels<T> softmax;
+  LossKernels<T> losses;
+  OptimiseKernels<T> optimise;
+};
+
+struct KernelTable {
+  KernelsOf<float> float32;
+  KernelsOf<double> float64;
+};
+
+// The table for the active instruction set.
+const KernelTable& kernel_table();
+
+template <class T>
+const KernelsOf<T>& kernels();
+template <>
+inline const KernelsOf<float>& kernels<float>() {
+  return kernel_table().float32;
+}
+template <>
+inline const KernelsOf<double>& kernels<double>() {
+  return kernel_table().float64;
+}
+
+}  // namespace chainrule

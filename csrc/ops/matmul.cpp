@@ -1,0 +1,253 @@
+#include "ops/matmul.h"
+
+#include <algorithm>
+
+#include "kernels/table.h"
+#include "runtime/allocator.h"
+#include "runtime/threads.h"
+
+namespace chainrule {
+
+namespace {
+
+// Rows of B that one pass takes: a panel of them, two vectors wide, fills two thirds of a 48 KiB first cache.
+constexpr int64_t depth_block = 256;
+// Work of one chunk, in multiply-adds: some 20 microseconds, so that handing it out is cheap beside it.
+constexpr int64_t chunk_work = int64_t{1} << 20;
+constexpr int64_t smallest_chunk_work = int64_t{1} << 17;
+
+template <class T>
+struct Problem {
+  MatrixView<T> a, b;  // (m, k), (k, n)
+  int64_t m, n, k;
+  T* c;
+  int64_t c_row, c_column;
+};
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// c = a b by its transpose: the same numbers, with rows and columns exchanged.
+template <class T>
+Problem<T> transposed(const Problem<T>& p) {
+  auto flip = [](MatrixView<T> v) { return MatrixView<T>{v.data, v.column, v.row}; };
+  return {flip(p.b), flip(p.a), p.n, p.m, p.k, p.c, p.c_column, p.c_row};
+}
+
+// Few columns and contiguous rows of A: dot products along k.
+template <class T>
+void multiply_narrow(const Problem<T>& p) {
+  const auto& kernel = kernels<T>().matmul;
+  Scratch<T> columns(checked_multiply(p.n, p.k, "matmul"));  // B transposed: each column contiguous
+  for (int64_t j = 0; j < p.n; ++j)
+    for (int64_t k = 0; k < p.k; ++k) columns[j * p.k + k] = p.b.data[k * p.b.row + j * p.b.column];
+  const int64_t work_per_row = p.n * p.k;
+  int64_t rows = std::clamp<int64_t>(smallest_chunk_work / std::max<int64_t>(work_per_row, 1), 4, narrow_rows);
+  rows = rows / 4 * 4;
+  parallel_for(divide_up(p.m, rows), [&](int64_t chunk) {
+    int64_t first = chunk * rows, count = std::min(rows, p.m - first);
+    kernel.narrow(p.a.data + first * p.a.row, p.a.row, count, columns.data(), p.n, p.k,
+                  p.c + first * p.c_row, p.c_row, p.c_column);
+  });
+}
+
+// Blocks of panels: B is packed into panels as wide as the register tile, A into panels as high as it, where
+// that pays; then tiles are computed in chunks. The order of each sum along k is fixed by depth_block alone.
+template <class T>
+void multiply_blocked(const Problem<T>& p) {
+  const auto& kernel = kernels<T>().matmul;
+  const int64_t L = kernel.vector_width, panel = 2 * L;
+  const int64_t row_tiles = divide_up(p.m, kernel.tile_rows);
+  const int64_t height = divide_up(p.m, row_tiles);  // equal tiles: 64 rows as 11, 11, 11, 11, 10, 10
+  const int64_t panels = divide_up(p.n, panel);
+  const int64_t depth_most = std::min(p.k, depth_block);
+
+  // Reading A where it lies costs strided loads; copying it pays once enough panels read the copy.
+  const bool pack_a = panels > 4;
+  // B can be read where it lies when its rows are contiguous, except for a last panel that is not full.
+  const bool pack_b = p.b.column != 1 || row_tiles > 8;
+  const bool pack_last = p.n % panel != 0;
+
+  Scratch<T> packed_a(pack_a ? row_tiles * height * depth_most : 0);
+  Scratch<T> packed_b(pack_b ? panels * panel * depth_most : pack_last ? panel * depth_most : 0);
+
+  for (int64_t k0 = 0; k0 < p.k; k0 += depth_block) {
+    const int64_t depth = std::min(p.k - k0, depth_block);
+    const int64_t first_packed = pack_b ? 0 : panels - 1;
+    const MatrixView<T> a{p.a.data + k0 * p.a.column, p.a.row, p.a.column};
+    const MatrixView<T> b{p.b.data + k0 * p.b.row, p.b.row, p.b.column};
+
+    auto pack_panel = [&](int64_t j) {
+      kernel.pack({b.data + j * panel * b.column, b.row, b.column}, depth, std::min(panel, p.n - j * panel),
+                  panel, packed_b.data() + (j - first_packed) * panel * depth_most);
+    };
+    if (pack_b) {
+      int64_t chunks = chunk_count(panels, panel * depth);
+      parallel_for(chunks, [&](int64_t chunk) {
+        for (int64_t j = panels * chunk / chunks; j < panels * (chunk + 1) / chunks; ++j) pack_panel(j);
+      });
+    } else if (pack_last) {
+      pack_panel(panels - 1);
+    }
+    if (pack_a) {
+      int64_t chunks = chunk_count(row_tiles, height * depth);
+      parallel_for(chunks, [&](int64_t chunk) {
+        for (int64_t i = row_tiles * chunk / chunks; i < row_tiles * (chunk + 1) / chunks; ++i)
+          kernel.pack({a.data + i * height * a.row, a.column, a.row}, depth,
+                      std::min(height, p.m - i * height), height, packed_a.data() + i * height * depth_most);
+      });
+    }
+
+    // A chunk is a block of row tiles by a block of panels. Which tiles share a chunk does not touch the bits.
+    const int64_t tile_work = height * panel * depth;
+    int64_t tiles = row_tiles * panels;
+    int64_t per_chunk = std::clamp(tiles / 16, divide_up(smallest_chunk_work, tile_work),
+                                   std::max(divide_up(chunk_work, tile_work), divide_up(smallest_chunk_work, tile_work)));
+    const int64_t rows_per_chunk = std::min(row_tiles, per_chunk);
+    const int64_t panels_per_chunk = std::max<int64_t>(1, std::min(panels, per_chunk / rows_per_chunk));
+    const int64_t row_chunks = divide_up(row_tiles, rows_per_chunk);
+    const int64_t panel_chunks = divide_up(panels, panels_per_chunk);
+
+    parallel_for(row_chunks * panel_chunks, [&](int64_t chunk) {
+      const int64_t i0 = row_tiles * (chunk % row_chunks) / row_chunks;
+      const int64_t i1 = row_tiles * (chunk % row_chunks + 1) / row_chunks;
+      const int64_t j0 = panels * (chunk / row_chunks) / panel_chunks;
+      const int64_t j1 = panels * (chunk / row_chunks + 1) / panel_chunks;
+      TileArguments<T> t{};
+      t.k = depth;
+      t.c_row = p.c_row;
+      t.c_column = p.c_column;
+      t.accumulate = k0 > 0;
+      for (int64_t j = j0; j < j1; ++j) {
+        const bool packed = pack_b || (pack_last && j == panels - 1);
+        t.b = packed ? packed_b.data() + (j - first_packed) * panel * depth_most : b.data + j * panel;
+        t.b_row = packed ? panel : b.row;
+        t.columns = static_cast<int>(std::min(panel, p.n - j * panel));
+        for (int64_t i = i0; i < i1; ++i) {
+          t.rows = static_cast<int>(std::min(height, p.m - i * height));
+          if (pack_a)
+            t.a = {packed_a.data() + i * height * depth_most, 1, height};
+          else
+            t.a = {a.data + i * height * a.row, a.row, a.column};
+          t.c = p.c + i * height * p.c_row + j * panel * p.c_column;
+          kernel.tile(t);
+        }
+      }
+    });
+  }
+}
+
+template <class T>
+void multiply(const Problem<T>& p) {
+  if (p.m == 0 || p.n == 0) return;
+  if (p.k == 0) {  // an empty sum
+    for (int64_t i = 0; i < p.m; ++i)
+      for (int64_t j = 0; j < p.n; ++j) p.c[i * p.c_row + j * p.c_column] = 0;
+    return;
+  }
+  // Dot products want k contiguous on the side with many rows; their packing of the other side must be small.
+  constexpr int64_t long_enough = 64;
+  const bool narrow = p.n <= narrow_columns && p.k >= long_enough && p.a.column == 1;
+  const bool narrow_transposed = p.m <= narrow_columns && p.k >= long_enough && p.b.row == 1;
+  if (narrow && (!narrow_transposed || p.n <= p.m)) return multiply_narrow(p);
+  if (narrow_transposed) return multiply_narrow(transposed(p));
+  // Lanes run along the columns of c: take its longer side, when the other would leave most of a panel idle.
+  if (p.n <= narrow_columns && p.m > p.n) return multiply_blocked(transposed(p));
+  multiply_blocked(p);
+}
+
+// The index of a matrix of the batch, as offsets into a and b.
+struct BatchOffsets {
+  Shape sizes, a_strides, b_strides;
+  int64_t a_offset(int64_t index) const { return offset(index, a_strides); }
+  int64_t b_offset(int64_t index) const { return offset(index, b_strides); }
+  int64_t offset(int64_t index, const Shape& strides) const {
+    int64_t total = 0;
+    for (size_t d = sizes.size(); d-- > 0;) {
+      total += index % sizes[d] * strides[d];
+      index /= sizes[d];
+    }
+    return total;
+  }
+};
+
+// Strides of the leading dimensions, 0 where the array repeats along them.
+template <class T>
+Shape batch_strides(const StridedArray<T>& array, const Shape& batch) {
+  Shape strides(batch.size(), 0);
+  size_t own = array.shape.size() - 2;
+  for (size_t d = 0; d < own; ++d)
+    if (array.shape[d] != 1) strides[batch.size() - own + d] = array.strides[d];
+  return strides;
+}
+
+}  // namespace
+
+Shape matmul_shape(const Shape& a, const Shape& b) {
+  auto clash = [&](const std::string& what) {
+    return std::invalid_argument("matmul: " + shape_text(a) + " x " + shape_text(b) + ": " + what);
+  };
+  if (a.size() < 2 || b.size() < 2) throw clash("matrices have two or more dimensions");
+  if (a.back() != b[b.size() - 2])
+    throw clash("inner dimensions " + std::to_string(a.back()) + " and " + std::to_string(b[b.size() - 2]) +
+                " differ");
+  const size_t dimensions = std::max(a.size(), b.size());
+  Shape out(dimensions);
+  for (size_t d = 0; d + 2 < dimensions; ++d) {
+    // Counted from the right; missing dimensions are 1.
+    size_t from_end = dimensions - d;
+    int64_t x = from_end <= a.size() ? a[a.size() - from_end] : 1;
+    int64_t y = from_end <= b.size() ? b[b.size() - from_end] : 1;
+    if (x != y && x != 1 && y != 1)
+      throw clash("batch dimensions " + std::to_string(x) + " and " + std::to_string(y) +
+                  " do not broadcast");
+    out[d] = x == 1 ? y : x;
+  }
+  out[dimensions - 2] = a[a.size() - 2];
+  out[dimensions - 1] = b.back();
+  element_count(out, "matmul");
+  return out;
+}
+
+template <class T>
+void matmul(const StridedArray<T>& a, const StridedArray<T>& b, T* out) {
+  const Shape shape = matmul_shape(a.shape, b.shape);
+  const size_t da = a.shape.size(), db = b.shape.size();
+  const Shape batch(shape.begin(), shape.end() - 2);
+  const int64_t matrices = element_count(batch, "matmul");
+  Problem<T> p{{a.data, a.strides[da - 2], a.strides[da - 1]},
+               {b.data, b.strides[db - 2], b.strides[db - 1]},
+               a.shape[da - 2],
+               b.shape[db - 1],
+               a.shape[da - 1],
+               out,
+               b.shape[db - 1],
+               1};
+  // NumPy may give any stride to a dimension of size 1; the choice of algorithm reads them.
+  if (p.m == 1) p.a.row = p.k;
+  if (p.n == 1) p.b.column = 1;
+  if (p.k == 1) p.a.column = p.b.row = 1;
+  if (batch.empty()) return multiply(p);
+  const BatchOffsets offsets{batch, batch_strides(a, batch), batch_strides(b, batch)};
+  auto one = [&](int64_t index) {
+    Problem<T> own = p;
+    own.a.data += offsets.a_offset(index);
+    own.b.data += offsets.b_offset(index);
+    own.c += index * p.m * p.n;
+    multiply(own);
+  };
+  // Few large products share their work among the threads; many small ones are handed out whole.
+  const int64_t work = p.m * p.n * std::max<int64_t>(p.k, 1);
+  if (work >= 4 * chunk_work) {
+    for (int64_t index = 0; index < matrices; ++index) one(index);
+    return;
+  }
+  const int64_t chunks = chunk_count(matrices, work, smallest_chunk_work);
+  parallel_for(chunks, [&](int64_t chunk) {
+    for (int64_t i = matrices * chunk / chunks; i < matrices * (chunk + 1) / chunks; ++i) one(i);
+  });
+}
+
+template void matmul<float>(const StridedArray<float>&, const StridedArray<float>&, float*);
+template void matmul<double>(const StridedArray<double>&, const StridedArray<double>&, double*);
+
+}  // namespace chainrule

@@ -1,0 +1,110 @@
+#include "runtime/threads.h"
+
+#include <omp.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+namespace chainrule {
+
+namespace {
+
+// libgomp's worker threads do not survive fork(), and a parallel region in the child would wait for them for
+// ever. A child of a process that has started threads therefore works on one thread.
+std::atomic<bool> threads_started{false};
+std::atomic<bool> forked_after_threads{false};
+
+void after_fork_in_child() {
+  if (threads_started.load()) forked_after_threads.store(true);
+}
+
+// The smallest processor quota of the cgroup that the process runs in, rounded up, or 0 for none.
+int read_quota(const char* path, bool version2) {
+  std::FILE* file = std::fopen(path, "r");
+  if (file == nullptr) return 0;
+  char text[128] = {};
+  size_t got = std::fread(text, 1, sizeof text - 1, file);
+  std::fclose(file);
+  if (got == 0) return 0;
+  double quota = 0, period = 100000;
+  if (version2) {
+    if (std::sscanf(text, "%lf %lf", &quota, &period) < 2) return 0;  // "max 100000" has no quota
+  } else {
+    if (std::sscanf(text, "%lf", &quota) < 1 || quota <= 0) return 0;  // -1 means none
+    if (std::FILE* other = std::fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r")) {
+      if (std::fscanf(other, "%lf", &period) != 1) period = 100000;
+      std::fclose(other);
+    }
+  }
+  return period > 0 && quota > 0 ? static_cast<int>(std::ceil(quota / period)) : 0;
+}
+
+// Walks from the process's own cgroup up to the root; every level may set a quota.
+int cgroup_quota() {
+  int smallest = 0;
+  auto consider = [&](int quota) {
+    if (quota > 0 && (smallest == 0 || quota < smallest)) smallest = quota;
+  };
+  consider(read_quota("/sys/fs/cgroup/cpu.max", true));
+  consider(read_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", false));
+  if (std::FILE* file = std::fopen("/proc/self/cgroup", "r")) {
+    char line[4096];
+    while (std::fgets(line, sizeof line, file) != nullptr) {
+      if (std::strncmp(line, "0::", 3) != 0) continue;
+      std::string path(line + 3);
+      while (!path.empty() && (path.back() == '\n' || path.back() == '/')) path.pop_back();
+      while (!path.empty()) {
+        consider(read_quota(("/sys/fs/cgroup" + path + "/cpu.max").c_str(), true));
+        path.erase(path.rfind('/'));
+      }
+    }
+    std::fclose(file);
+  }
+  return smallest;
+}
+
+int initial_threads() {
+  pthread_atfork(nullptr, nullptr, after_fork_in_child);
+  const char* wanted = std::getenv("OMP_NUM_THREADS");
+  if (wanted != nullptr && *wanted != '\0') return omp_get_max_threads();
+  int threads = omp_get_num_procs();  // respects the affinity mask
+  int quota = cgroup_quota();
+  if (quota > 0 && quota < threads) threads = quota;
+  return threads < 1 ? 1 : threads;
+}
+
+std::atomic<int>& thread_setting() {
+  static std::atomic<int> threads{initial_threads()};
+  return threads;
+}
+
+}  // namespace
+
+int num_threads() { return thread_setting().load(std::memory_order_relaxed); }
+
+void set_num_threads(int n) {
+  if (n < 1 || n > 1024)
+    throw std::invalid_argument("set_num_threads: " + std::to_string(n) +
+                                " threads: give a number from 1 to 1024");
+  thread_setting().store(n);
+}
+
+void detail::run_chunks(int64_t chunks, ChunkFunction function, const void* context) {
+  int threads = num_threads();
+  if (threads > chunks) threads = static_cast<int>(chunks);
+  if (threads <= 1 || omp_in_parallel() || forked_after_threads.load(std::memory_order_relaxed)) {
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) function(context, chunk);
+    return;
+  }
+  threads_started.store(true, std::memory_order_relaxed);
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) function(context, chunk);
+}
+
+}  // namespace chainrule

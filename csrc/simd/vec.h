@@ -1,0 +1,155 @@
+// The one vector type that kernels are written in: GCC/Clang vector extensions, as wide as the instruction set
+// that the including file is compiled for (CHAINRULE_ISA, set by the build).
+//
+// Everything here and in kernels/ lives in a namespace of the instruction set's name, and uses no templates or
+// inline functions of the standard library: the linker merges those by name, and could give the baseline a
+// copy that was compiled for AVX-512.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#ifndef CHAINRULE_ISA
+#error "kernels are compiled once per instruction set, with CHAINRULE_ISA set to its name"
+#endif
+
+namespace chainrule::CHAINRULE_ISA {
+
+#if defined(__AVX512F__)
+constexpr int vector_bytes = 64;
+constexpr int vector_registers = 32;
+#elif defined(__AVX2__)
+constexpr int vector_bytes = 32;
+constexpr int vector_registers = 16;
+#else
+constexpr int vector_bytes = 16;
+#if defined(__aarch64__)
+constexpr int vector_registers = 32;
+#else
+constexpr int vector_registers = 16;
+#endif
+#endif
+
+template <class T>
+struct VecOf;
+template <>
+struct VecOf<float> {
+  typedef float type __attribute__((vector_size(vector_bytes)));
+  typedef int32_t mask __attribute__((vector_size(vector_bytes)));
+  using integer = int32_t;
+};
+template <>
+struct VecOf<double> {
+  typedef double type __attribute__((vector_size(vector_bytes)));
+  typedef int64_t mask __attribute__((vector_size(vector_bytes)));
+  using integer = int64_t;
+};
+
+// A vector of another width, for the steps of a horizontal sum.
+template <class T, int bytes>
+struct SizedVec {
+  typedef T type __attribute__((vector_size(bytes)));
+};
+
+template <class T>
+using Vec = typename VecOf<T>::type;
+// What comparing two Vec<T> gives: all ones or all zeros in each lane, as signed integers.
+template <class T>
+using Mask = typename VecOf<T>::mask;
+
+template <class T>
+constexpr int lanes = vector_bytes / static_cast<int>(sizeof(T));
+
+template <class T>
+inline Vec<T> load(const T* p) {
+  Vec<T> v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+template <class T>
+inline void store(T* p, Vec<T> v) {
+  std::memcpy(p, &v, sizeof v);
+}
+
+// The first n < lanes values; the other lanes are 0.
+template <class T>
+inline Vec<T> load_first(const T* p, int64_t n) {
+  Vec<T> v = {};
+  std::memcpy(&v, p, static_cast<size_t>(n) * sizeof(T));
+  return v;
+}
+
+template <class T>
+inline void store_first(T* p, Vec<T> v, int64_t n) {
+  std::memcpy(p, &v, static_cast<size_t>(n) * sizeof(T));
+}
+
+template <class T>
+inline Vec<T> broadcast(T value) {
+  return value - Vec<T>{};  // x - 0 is x for every x, -0 and NaN included
+}
+
+template <class T>
+inline Mask<T> as_bits(Vec<T> v) {
+  Mask<T> bits;
+  std::memcpy(&bits, &v, sizeof bits);
+  return bits;
+}
+
+template <class T>
+inline Vec<T> from_bits(Mask<T> bits) {
+  Vec<T> v;
+  std::memcpy(&v, &bits, sizeof v);
+  return v;
+}
+
+// The sum of the lanes: halves are folded onto each other, which fixes the order.
+template <class T, int bytes = vector_bytes>
+inline T sum_lanes(typename SizedVec<T, bytes>::type v) {
+  if constexpr (bytes > 16) {
+    typename SizedVec<T, bytes / 2>::type low, high;
+    std::memcpy(&low, &v, bytes / 2);
+    std::memcpy(&high, reinterpret_cast<const char*>(&v) + bytes / 2, bytes / 2);
+    return sum_lanes<T, bytes / 2>(low + high);
+  } else if constexpr (sizeof(T) == 4) {
+    return (v[0] + v[2]) + (v[1] + v[3]);
+  } else {
+    return v[0] + v[1];
+  }
+}
+
+// NaN wins over every number; of equal values the first argument is taken.
+template <class T>
+inline Vec<T> maximum(Vec<T> a, Vec<T> b) {
+  return (a >= b) | (a != a) ? a : b;
+}
+template <class T>
+inline Vec<T> minimum(Vec<T> a, Vec<T> b) {
+  return (a <= b) | (a != a) ? a : b;
+}
+
+template <class T>
+inline T max_lanes(Vec<T> v) {
+  T parts[lanes<T>], best;
+  store(parts, v);
+  best = parts[0];
+  for (int i = 1; i < lanes<T>; ++i)
+    if (parts[i] > best || parts[i] != parts[i]) best = parts[i];
+  return best;
+}
+
+// Calls body(i, get, put) for each vector of a range of n values. The last call reads and writes only what is
+// left, with zeros in the other lanes of what it reads.
+template <class T, class Body>
+inline void for_vectors(int64_t n, Body body) {
+  constexpr int L = lanes<T>;
+  int64_t i = 0;
+  for (; i + L <= n; i += L)
+    body(i, [](const T* p) { return load(p); }, [](T* p, Vec<T> v) { store<T>(p, v); });
+  if (int64_t left = n - i; left > 0)
+    body(i, [left](const T* p) { return load_first(p, left); },
+         [left](T* p, Vec<T> v) { store_first<T>(p, v, left); });
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

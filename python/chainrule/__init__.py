@@ -1,0 +1,118 @@
+"""chainrule: a deep-learning engine for CPUs. `import chainrule as cr`.
+
+Functions of Tensors give Tensors and record a graph; functions of NumPy arrays give NumPy arrays.
+"""
+
+__version__ = "0.1.0"
+
+from chainrule import models, nn, optim
+from chainrule.autodiff.box import no_grad
+from chainrule.autodiff.gate import Gate
+from chainrule.autodiff.graph import Graph
+from chainrule.autodiff.numerical import GradientError, check_gradients, numerical_gradient
+from chainrule.gates.arithmetic import (
+    add,
+    divide,
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    multiply,
+    negative,
+    not_equal,
+    power,
+    square,
+    subtract,
+)
+from chainrule.gates.bias_trick import append_ones, fold_bias
+from chainrule.gates.functions import abs, cos, exp, log, relu, sigmoid, sign, sin, sqrt, tanh
+from chainrule.gates.index import index
+from chainrule.gates.information import cross_entropy, entropy, kl_divergence
+from chainrule.gates.losses import (
+    elastic_net,
+    mean_squared_error,
+    multiclass_hinge,
+    softmax_cross_entropy,
+)
+from chainrule.gates.matmul import linear, matmul
+from chainrule.gates.reduce import max, mean, min, var
+from chainrule.gates.select import clip, maximum, minimum, where
+from chainrule.gates.shape import concatenate, pad, reshape, stack, transpose
+from chainrule.gates.softmax import log_softmax, logsumexp, softmax
+from chainrule.gates.summation import broadcast_to, sum
+from chainrule.nn.initialise import manual_seed
+from chainrule.runtime import get_num_threads, set_num_threads, show_config
+from chainrule.tensor import Tensor, tensor
+
+__all__ = [
+    "Gate",
+    "GradientError",
+    "Graph",
+    "Tensor",
+    "abs",
+    "add",
+    "append_ones",
+    "broadcast_to",
+    "check_gradients",
+    "clip",
+    "concatenate",
+    "cos",
+    "cross_entropy",
+    # data-pending
+    "divide",
+    "elastic_net",
+    "entropy",
+    "equal",
+    "exp",
+    "fold_bias",
+    "get_num_threads",
+    "greater",
+    "greater_equal",
+    "index",
+    "kl_divergence",
+    "less",
+    "less_equal",
+    "linear",
+    "log",
+    "log_softmax",
+    "logsumexp",
+    "manual_seed",
+    "matmul",
+    "max",
+    "maximum",
+    "mean",
+    "mean_squared_error",
+    "min",
+    "minimum",
+    "models",
+    "multiclass_hinge",
+    "multiply",
+    "negative",
+    "nn",
+    "no_grad",
+    "not_equal",
+    "numerical_gradient",
+    "optim",
+    "pad",
+    "power",
+    "relu",
+    "reshape",
+    "set_num_threads",
+    "show_config",
+    "sigmoid",
+    "sign",
+    "sin",
+    "softmax",
+    "softmax_cross_entropy",
+    "sqrt",
+    "square",
+    "stack",
+    "subtract",
+    "sum",
+    "tanh",
+    "tensor",
+    "transpose",
+    "var",
+    "where",
+]

@@ -1,0 +1,87 @@
+"""A value and its place in a graph: what the reverse walk needs of a Tensor, and no more.
+
+`chainrule.tensor` derives `Tensor` from it, with operators and methods; gates build their results through
+`box_result`, so that nothing in this package looks up at the operations.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+
+class Box:
+    """A NumPy array, the gate that made it (None for a leaf), and its gradient after a backward pass."""
+
+    __slots__ = ("__weakref__", "data", "gate", "grad", "requires_grad")
+
+    def __init__(self, data, gate=None):
+        self.data = data
+        self.gate = gate
+        self.grad = None
+        self.requires_grad = gate is not None
+
+
+class _Recording(threading.local):
+    """Whether gates record a graph; each thread has its own switch."""
+
+    on = True
+
+
+recording = _Recording()
+
+
+class no_grad:
+    """A context in which gates record no graph: results need no gradient and keep nothing.
+
+    Works as a decorator too. Affects the calling thread alone.
+
+    >>> import chainrule as cr
+    >>> w = cr.tensor([1.0, 2.0], requires_grad=True)
+    >>> with cr.no_grad():
+    ...     y = w * 3.0
+    >>> y.requires_grad
+    False
+    """
+
+    def __enter__(self):
+        self._before = recording.on
+        recording.on = False
+
+    def __exit__(self, *exception):
+        recording.on = self._before
+
+    def __call__(self, function):
+        def without_graph(*args, **kwargs):
+            with no_grad():
+                return function(*args, **kwargs)
+
+        without_graph.__name__ = getattr(function, "__name__", "without_graph")
+        without_graph.__doc__ = function.__doc__
+        return without_graph
+
+
+_result_type = Box
+
+
+def use_result_type(cls):
+    """Make `cls`, a subclass of Box, the type of results."""
+    global _result_type
+    _result_type = cls
+    return cls
+
+
+def box_result(data, gate=None):
+    """A result of the registered type."""
+    return _result_type(data, gate)
+
+
+def unbox(value):
+    """The array of a Box; anything else as it is."""
+    return value.data if isinstance(value, Box) else value
+
+
+def shape_of(value) -> tuple[int, ...]:
+    """The shape of a Tensor, array, or number (which has ())."""
+    return value.shape if isinstance(value, (np.ndarray, Box)) else np.shape(value)

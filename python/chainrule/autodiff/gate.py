@@ -1,0 +1,107 @@
+"""The base class of gates: the nodes of a graph.
+
+A gate computes a value in `forward` and knows the chain rule for it in `backward`. Applying a gate to Tensors
+makes it a node of the graph; how the graph is walked is in `reverse.py`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chainrule.autodiff.box import Box, box_result, recording
+
+
+class _Freed:
+    """Stands in `kept` after a backward pass has used it."""
+
+    def __repr__(self):
+        return "freed"
+
+
+FREED = _Freed()
+
+
+class Gate:
+    """One operation in a graph, with the local rule of its derivative.
+
+    A subclass defines two methods:
+
+    - ``forward(*arrays)`` takes a NumPy array (or number) for each input and returns an array. What the
+      backward pass needs is kept with ``self.keep(...)`` or by assigning ``self.kept``.
+    - ``backward(gradient)`` takes the gradient of the loss in the output, of the output's shape, and returns
+      the gradient for each input, of that input's shape: a tuple, or the bare array for one input. ``None``
+      says that an input gets none. It may skip work that nobody wants: ``self.wants(i)`` tells.
+
+    Settings of the operation belong in ``__init__``. An instance is applied once: it is one node.
+    Written with the library's functions (``cr.exp``, ...), which take arrays as they are, a backward rule is
+    itself differentiable.
+
+    >>> import chainrule as cr
+    >>> class Cube(cr.Gate):
+    ...     def forward(self, x):
+    ...         self.keep(x)
+    ...         return x**3
+    ...
+    ...     def backward(self, gradient):
+    ...         (x,) = self.kept
+    ...         return gradient * 3 * x**2
+    >>> x = cr.tensor([2.0], requires_grad=True)
+    >>> Cube()(x).backward(np.array([1.0]))
+    >>> x.grad.numpy()
+    array([12.], dtype=float32)
+    """
+
+    # Set when the gate becomes a node: for each input the gate that made it, the leaf Tensor, or the number.
+    inputs: tuple | None = None
+    # What forward kept for backward.
+    kept = None
+
+    def forward(self, *arrays):
+        raise TypeError(f"{type(self).__name__}.forward is not defined: a gate defines forward and backward")
+
+    def backward(self, gradient):
+        raise TypeError(f"{type(self).__name__}.backward is not defined: a gate defines forward and backward")
+
+    def keep(self, *values):
+        """Remember values for the backward pass, which finds them as ``self.kept``."""
+        self.kept = values
+
+    def wants(self, i: int) -> bool:
+        """Whether the gradient of input i leads to anything that requires one."""
+        edge = self.inputs[i]
+        return isinstance(edge, Gate) or (isinstance(edge, Box) and edge.requires_grad)
+
+    def __call__(self, *inputs):
+        """Apply the gate. Arrays give an array; with a Tensor among the inputs the result is a Tensor."""
+        values = []
+        boxed = needed = False
+        for x in inputs:
+            if isinstance(x, Box):
+                boxed = True
+                if x.requires_grad:
+                    needed = True
+                x = x.data
+            values.append(x)
+        if self.inputs is not None:
+            raise ValueError(
+                f"{type(self).__name__}: this gate is applied already: it is one node of a graph, make a new one"
+            )
+        data = self.forward(*values)
+        if not boxed:
+            return data
+        if not isinstance(data, np.ndarray):
+            data = np.asarray(data)
+        if needed and recording.on:
+            # Edges lead to gates, not to Tensors: a value that no backward rule kept is freed at once.
+            self.inputs = tuple(
+                [
+                    (x if x.gate is None else x.gate)
+                    if isinstance(x, Box)
+                    else Box(x)
+                    if isinstance(x, np.ndarray)
+                    else x
+                    for x in inputs
+                ]
+            )
+            return box_result(data, self)
+        return box_result(data)

@@ -1,0 +1,1 @@
+"""The operations: one file a family, each gate with its forward and backward side by side."""

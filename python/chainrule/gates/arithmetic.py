@@ -1,0 +1,196 @@
+"""Arithmetic and comparison, elementwise, with NumPy's broadcasting.
+
+Operands are float32 or float64 arrays, Tensors of them, or numbers. Python numbers take the dtype of the array
+beside them; float32 with float64 gives float64; an integer array beside a floating one is converted to it. A
+gradient arrives in the shape and dtype of the operand it belongs to. Shapes that do not broadcast are a
+ValueError that names them, other types a TypeError.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chainrule import _core
+from chainrule.autodiff.box import Box, box_result, shape_of, unbox
+from chainrule.autodiff.gate import Gate
+from chainrule.gates.summation import sum_to
+
+
+class Add(Gate):
+    """z = x + y: dz/dx = dz/dy = 1, so the gradient goes to both inputs as it is."""
+
+    def forward(self, x, y):
+        self.kept = shape_of(x), shape_of(y)
+        return _core.add(x, y)
+
+    def backward(self, gradient):
+        x_shape, y_shape = self.kept
+        return sum_to(gradient, x_shape), sum_to(gradient, y_shape)
+
+
+class Subtract(Gate):
+    """z = x - y: dz/dx = 1, dz/dy = -1."""
+
+    def forward(self, x, y):
+        self.kept = shape_of(x), shape_of(y)
+        return _core.subtract(x, y)
+
+    def backward(self, gradient):
+        x_shape, y_shape = self.kept
+        return (
+            sum_to(gradient, x_shape) if self.wants(0) else None,
+            negative(sum_to(gradient, y_shape)) if self.wants(1) else None,
+        )
+
+
+class Multiply(Gate):
+    """z = x y: dz/dx = y, dz/dy = x: each input's gradient is scaled by the other input."""
+
+    def forward(self, x, y):
+        self.kept = x, y
+        return _core.multiply(x, y)
+
+    def backward(self, gradient):
+        x, y = self.kept
+        return (
+            sum_to(multiply(gradient, y), shape_of(x)) if self.wants(0) else None,
+            sum_to(multiply(gradient, x), shape_of(y)) if self.wants(1) else None,
+        )
+
+
+class Divide(Gate):
+    """z = x / y: dz/dx = 1 / y, dz/dy = -z / y."""
+
+    def forward(self, x, y):
+        z = _core.divide(x, y)
+        self.kept = x, y, z
+        return z
+
+    def backward(self, gradient):
+        x, y, z = self.kept
+        over_y = divide(gradient, y)
+        return (
+            sum_to(over_y, shape_of(x)) if self.wants(0) else None,
+            sum_to(negative(multiply(over_y, z)), shape_of(y)) if self.wants(1) else None,
+        )
+
+
+class Negative(Gate):
+    """z = -x: dz/dx = -1."""
+
+    def forward(self, x):
+        return _core.negative(x)
+
+    def backward(self, gradient):
+        return negative(gradient)
+
+
+class Power(Gate):
+    """z = x^y: dz/dx = y x^(y-1), dz/dy = x^y ln x."""
+
+    def forward(self, x, y):
+        z = _core.power(x, y)
+        self.kept = x, y, z
+        return z
+
+    def backward(self, gradient):
+        x, y, z = self.kept
+        dx = dy = None
+        if self.wants(0):
+            if isinstance(y, (int, float)):
+                # Constants fold: 2 x for a square, and 0 x^-1 must not be NaN at x = 0.
+                slope = 0.0 if y == 0 else multiply(power(x, y - 1), float(y))
+            else:
+                slope = multiply(y, power(x, where_nonzero(y, subtract(y, 1.0), 1.0)))
+            dx = sum_to(multiply(gradient, slope), shape_of(x))
+        if self.wants(1):
+            from chainrule.gates.functions import log
+
+            # 0^y is constant 0 in y > 0: its slope there is 0, not 0 * -inf.
+            dy = sum_to(multiply(gradient, multiply(z, log(where_nonzero(x, x, 1.0)))), shape_of(y))
+        return dx, dy
+
+
+def where_nonzero(condition, x, y):
+    """x where `condition` is not 0, else y."""
+    from chainrule.gates.select import where
+
+    return where(np.asarray(unbox(condition)) != 0, x, y)
+
+
+def add(x, y):
+    """x + y.
+
+    >>> import chainrule as cr, numpy as np
+    >>> cr.add(np.ones((2, 1)), np.arange(3.0)).shape
+    (2, 3)
+    """
+    return Add()(x, y)
+
+
+def subtract(x, y):
+    """x - y."""
+    return Subtract()(x, y)
+
+
+def multiply(x, y):
+    """x y, elementwise. Where a value is used twice its two gradients add: d(x x)/dx = 2 x."""
+    if isinstance(x, Box) or isinstance(y, Box):
+        return Multiply()(x, y)
+    return _core.multiply(x, y)
+
+
+def divide(x, y):
+    """x / y. Division by 0 gives inf or NaN, as IEEE 754 has it, without a warning."""
+    return Divide()(x, y)
+
+
+def negative(x):
+    """-x."""
+    return Negative()(x)
+
+
+def power(x, y):
+    """x to the power y.
+
+    A negative x with a y that is no integer gives NaN. At x = 0 the gradient in y is taken as 0, and that in x
+    of x^0 as 0.
+
+    >>> import chainrule as cr
+    >>> x = cr.tensor(3.0, requires_grad=True)
+    >>> cr.power(x, 2).backward()
+    >>> x.grad.item()
+    6.0
+    """
+    return Power()(x, y)
+
+
+def square(x):
+    """x^2, elementwise."""
+    return Power()(x, 2)
+
+
+def _comparison(ufunc):
+    def compare(x, y):
+        try:
+            result = np.asarray(ufunc(unbox(x), unbox(y)))
+        except ValueError:
+            raise ValueError(
+                f"{ufunc.__name__}: shapes {shape_of(x)} and {shape_of(y)} do not broadcast"
+            ) from None
+        return box_result(result) if isinstance(x, Box) or isinstance(y, Box) else result
+
+    compare.__name__ = compare.__qualname__ = ufunc.__name__
+    compare.__doc__ = (
+        f"numpy.{ufunc.__name__} of two arrays or Tensors: booleans, which carry no gradient.\n\n"
+        "    Comparing with NaN is False, except for not_equal. ValueError when the shapes do not broadcast.\n    "
+    )
+    return compare
+
+
+equal = _comparison(np.equal)
+not_equal = _comparison(np.not_equal)
+less = _comparison(np.less)
+less_equal = _comparison(np.less_equal)
+greater = _comparison(np.greater)
+greater_equal = _comparison(np.greater_equal)

@@ -1,0 +1,222 @@
+"""Losses: multiclass hinge (SVM), softmax cross-entropy, mean squared error, and elastic-net regularisation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from chainrule import _core
+from chainrule.autodiff.box import Box, shape_of, unbox
+from chainrule.autodiff.gate import Gate
+from chainrule.gates.arithmetic import add, multiply, square, subtract
+from chainrule.gates.functions import abs
+from chainrule.gates.reduce import mean
+from chainrule.gates.select import where
+from chainrule.gates.shape import as_array, reshape
+from chainrule.gates.softmax import softmax
+from chainrule.gates.summation import sum
+
+
+class RowLoss(Gate):
+    """A loss of scores (N, C) and labels (N,): one number a row, then their mean, sum, or all of them."""
+
+    def __init__(self, name, labels, reduction):
+        if reduction not in ("mean", "sum", "none"):
+            raise ValueError(f"{name}: reduction {reduction!r} is not one of 'mean', 'sum', 'none'")
+        self.name = name
+        self.labels = labels
+        self.reduction = reduction
+
+    def row_losses(self, scores):
+        raise TypeError(f"{type(self).__name__}.row_losses is not defined")
+
+    def forward(self, scores):
+        losses = self.row_losses(scores)
+        self.kept = (scores,)
+        if self.reduction == "none":
+            return losses
+        rows = losses.size
+        if rows == 0 and self.reduction == "mean":
+            raise ValueError(f"{self.name}: the mean over 0 rows is undefined: use reduction='sum'")
+        total = _core.sum(losses, 1, rows, 1).reshape(())
+        return total if self.reduction == "sum" else np.divide(total, rows, dtype=losses.dtype, out=total)
+
+    def row_gradients(self, gradient, rows):
+        """The gradient of each row's loss: one number for all rows, or one a row."""
+        return multiply(gradient, 1.0 / rows) if self.reduction == "mean" else gradient
+
+
+class SoftmaxCrossEntropy(RowLoss):
+    """loss_i = ln sum_j e^(x_ij) - x_i,label: dx_i = (softmax(x_i) - target_i) g_i."""
+
+    def __init__(self, labels, reduction, label_smoothing):
+        super().__init__("softmax_cross_entropy", labels, reduction)
+        self.label_smoothing = label_smoothing
+
+    def row_losses(self, scores):
+        return _core.softmax_cross_entropy(scores, self.labels, self.label_smoothing)
+
+    def backward(self, gradient):
+        (scores,) = self.kept
+        rows = self.row_gradients(gradient, scores.shape[0])
+        if isinstance(rows, Box) or isinstance(scores, Box):
+            count, classes = scores.shape
+            target = one_hot(self.labels, classes, unbox(scores).dtype)
+            target = target * (1 - self.label_smoothing) + self.label_smoothing / classes
+            return multiply(subtract(softmax(scores), target), _column(rows, count))
+        return _core.softmax_cross_entropy_gradient(rows, scores, self.labels, self.label_smoothing)
+
+
+class MulticlassHinge(RowLoss):
+    """loss_i = sum over j != label of max(0, x_ij - x_i,label + delta), or of its square."""
+
+    def __init__(self, labels, delta, squared, reduction):
+        super().__init__("multiclass_hinge", labels, reduction)
+        self.delta = delta
+        self.squared = squared
+
+    def row_losses(self, scores):
+        return _core.multiclass_hinge(scores, self.labels, self.delta, self.squared)
+
+    def backward(self, gradient):
+        (scores,) = self.kept
+        rows = self.row_gradients(gradient, scores.shape[0])
+        if isinstance(rows, Box) or isinstance(scores, Box):
+            count, classes = scores.shape
+            own = one_hot(self.labels, classes, unbox(scores).dtype)
+            correct = sum(multiply(scores, own), axis=1, keepdims=True)
+            margins = add(subtract(scores, correct), self.delta)
+            violated = (unbox(margins) > 0) & (own == 0)
+            slopes = where(violated, multiply(margins, 2.0) if self.squared else 1.0, np.zeros_like(own))
+            slopes = subtract(slopes, multiply(own, sum(slopes, axis=1, keepdims=True)))
+            return multiply(slopes, _column(rows, count))
+        return _core.multiclass_hinge_gradient(rows, scores, self.labels, self.delta, self.squared)
+
+
+def one_hot(labels, classes, dtype):
+    """(N, classes): 1 at each row's label, else 0."""
+    target = np.zeros((len(labels), classes), dtype)
+    target[np.arange(len(labels)), np.asarray(labels)] = 1
+    return target
+
+
+def _column(rows, count):
+    return reshape(rows, (count, 1)) if shape_of(rows) else rows
+
+
+def _labels(labels):
+    return np.asarray(unbox(labels))
+
+
+def softmax_cross_entropy(logits, labels, reduction="mean", label_smoothing=0.0):
+    """The softmax classifier's loss: the cross-entropy of softmax(logits) against the labels, from the scores.
+
+    loss_i = ln sum_j e^(x_ij) - x_i,label. With label smoothing s the target is 1 - s + s/C for the label and
+    s/C for the rest (Szegedy et al., Rethinking the Inception Architecture, 2016, section 7).
+
+    Args:
+        logits: (N, C) scores, float32 or float64.
+        labels: (N,) integers in [0, C).
+        reduction: 'mean' over the rows, 'sum', or 'none' for (N,) losses.
+        label_smoothing: in [0, 1].
+
+    At the edges: scores of any size are stable; a masked score (-inf) sends no gradient, and its class as the
+    label gives an infinite loss, as does smoothing with masked classes; the mean over 0 rows is an error.
+
+    Errors: ValueError naming the row and label out of range, or shapes that clash; TypeError for labels that
+    are not integers.
+
+    >>> import chainrule as cr
+    >>> scores = cr.tensor([[3.2, 5.1, -1.7]])
+    >>> round(cr.softmax_cross_entropy(scores, [0]).item(), 4)
+    2.0404
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"softmax_cross_entropy: label_smoothing {label_smoothing} is not in [0, 1]")
+    return SoftmaxCrossEntropy(_labels(labels), reduction, float(label_smoothing))(as_array(logits))
+
+
+def multiclass_hinge(scores, labels, delta=1.0, squared=False, reduction="mean"):
+    """The multiclass SVM loss: sum over wrong classes j of max(0, x_j - x_label + delta), or of its square.
+
+    Weston and Watkins, Support Vector Machines for Multi-Class Pattern Recognition, 1999; the lectures' SVM.
+
+    Args:
+        scores: (N, C), float32 or float64.
+        labels: (N,) integers in [0, C).
+        delta: the margin.
+        squared: square each violation (the L2-SVM).
+        reduction: 'mean' over the rows, 'sum', or 'none' for (N,) losses.
+
+    At the edges: a margin of exactly 0 sends no gradient; NaN scores give NaN; the mean over 0 rows is an error.
+
+    Errors: ValueError naming the row and label out of range, or shapes that clash; TypeError for labels that
+    are not integers.
+
+    >>> import chainrule as cr
+    >>> cr.multiclass_hinge(cr.tensor([[13.0, -7.0, 11.0]]), [0], delta=10.0).item()
+    8.0
+    """
+    if not math.isfinite(delta):
+        raise ValueError(f"multiclass_hinge: delta {delta} is not finite")
+    return MulticlassHinge(_labels(labels), float(delta), bool(squared), reduction)(as_array(scores))
+
+
+def mean_squared_error(predictions, targets, reduction="mean"):
+    """The mean over all elements of (prediction - target)^2, or their sum, or all of them ('none').
+
+    Args:
+        predictions, targets: arrays or Tensors of one shape.
+
+    Errors: ValueError when the shapes differ (they do not broadcast: that is nearly always a mistake), or for
+    the mean of nothing.
+
+    >>> import chainrule as cr, numpy as np
+    >>> float(cr.mean_squared_error(np.array([1.0, 2.0]), np.array([1.0, 4.0])))
+    2.0
+    """
+    predictions, targets = as_array(predictions), as_array(targets)
+    if shape_of(predictions) != shape_of(targets):
+        raise ValueError(
+            f"mean_squared_error: predictions {shape_of(predictions)} and targets {shape_of(targets)} differ in shape"
+        )
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"mean_squared_error: reduction {reduction!r} is not one of 'mean', 'sum', 'none'")
+    errors = square(subtract(predictions, targets))
+    return errors if reduction == "none" else sum(errors) if reduction == "sum" else mean(errors)
+
+
+def elastic_net(parameters, l1=0.0, l2=0.0):
+    """l1 sum|w| + l2 sum w^2 over all parameters (Zou and Hastie, Regularization via the Elastic Net, 2005).
+
+    Args:
+        parameters: one array or Tensor, or an iterable of them.
+        l1, l2: the strengths, at least 0. The gradient is l1 sign(w) + 2 l2 w, with sign(0) = 0.
+
+    Returns a scalar. With both strengths 0, or no parameters, it is 0.
+
+    Errors: ValueError for a negative or non-finite strength.
+
+    >>> import chainrule as cr, numpy as np
+    >>> float(cr.elastic_net(np.array([1.0, -2.0]), l1=0.5, l2=0.1))
+    2.0
+    """
+    for name, strength in (("l1", l1), ("l2", l2)):
+        if not (math.isfinite(strength) and strength >= 0):
+            raise ValueError(f"elastic_net: {name} = {strength}: give a finite number of at least 0")
+    if isinstance(parameters, (Box, np.ndarray)):
+        parameters = [parameters]
+    terms = []
+    for w in parameters:
+        w = as_array(w)
+        if l1:
+            terms.append(multiply(sum(abs(w)), float(l1)))
+        if l2:
+            terms.append(multiply(sum(square(w)), float(l2)))
+    if not terms:
+        return np.zeros((), np.float32)
+    total = terms[0]
+    for term in terms[1:]:
+        total = add(total, term)
+    return total

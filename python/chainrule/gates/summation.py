@@ -1,0 +1,102 @@
+"""Sum and broadcast: each is the other's adjoint."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chainrule import _core
+from chainrule.autodiff.box import Box, box_result, shape_of, unbox
+from chainrule.autodiff.gate import Gate
+from chainrule.gates.axes import normalise_axes, reduced_shape, to_middle
+from chainrule.gates.shape import as_array, reshape
+
+
+class Sum(Gate):
+    """The sum over some axes; its adjoint repeats the gradient along them."""
+
+    def __init__(self, axes, keepdims):
+        self.axes = axes
+        self.keepdims = keepdims
+
+    def forward(self, x):
+        self.kept = (x.shape,)
+        middle, outer, n, inner = to_middle(x, self.axes)
+        return _core.sum(middle, outer, n, inner).reshape(reduced_shape(x.shape, self.axes, self.keepdims))
+
+    def backward(self, gradient):
+        (shape,) = self.kept
+        return broadcast_to(reshape(gradient, reduced_shape(shape, self.axes, True)), shape)
+
+
+def sum(x, axis=None, keepdims=False):
+    """The sum over `axis`: an int, a tuple of them, or None for all.
+
+    float32 sums run in blocks whose totals are added in float64, in an order that depends on the shape alone.
+    The sum of nothing is 0. Integer and boolean arrays give an int64 sum, which has no gradient.
+
+    >>> import chainrule as cr, numpy as np
+    >>> cr.sum(np.ones((2, 3), np.float32), axis=1)
+    array([3., 3.], dtype=float32)
+
+    Errors: ValueError for an axis that does not exist.
+    """
+    x = as_array(x)
+    axes = normalise_axes("sum", axis, len(shape_of(x)))
+    if is_integer(x):
+        return without_gradient(lambda a: np.sum(a, axis=axes, keepdims=keepdims), x)
+    return Sum(axes, keepdims)(x)
+
+
+class BroadcastTo(Gate):
+    """The array repeated to a larger shape; its adjoint sums over the repeats."""
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def forward(self, x):
+        self.kept = (shape_of(x),)
+        return np.ascontiguousarray(np.broadcast_to(x, self.shape))
+
+    def backward(self, gradient):
+        return sum_to(gradient, self.kept[0])
+
+
+def broadcast_to(x, shape):
+    """x repeated along new axes and axes of size 1, as NumPy broadcasts. The result has memory of its own.
+
+    >>> import chainrule as cr, numpy as np
+    >>> cr.broadcast_to(np.array([1.0, 2.0]), (2, 2))
+    array([[1., 2.],
+           [1., 2.]])
+
+    Errors: ValueError when x does not broadcast to `shape`.
+    """
+    x = as_array(x)
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if shape_of(x) == shape:
+        return x
+    try:
+        return BroadcastTo(shape)(x)
+    except ValueError:
+        raise ValueError(f"broadcast_to: {shape_of(x)} does not broadcast to {shape}") from None
+
+
+def sum_to(x, shape):
+    """x summed over the axes along which `shape` was broadcast to x's shape: how a gradient goes back."""
+    own = x.shape
+    if own == shape:
+        return x
+    missing = len(own) - len(shape)
+    axes = tuple(i for i in range(len(own)) if i < missing or (shape[i - missing] == 1 and own[i] != 1))
+    return reshape(sum(x, axis=axes), shape)
+
+
+def is_integer(x) -> bool:
+    """Whether x holds integers or booleans, which carry no gradient."""
+    return unbox(x).dtype.kind in "biu"
+
+
+def without_gradient(function, x, *arguments):
+    """A NumPy function of x's values, as a Tensor where x is one."""
+    result = np.asarray(function(unbox(x), *arguments))
+    return box_result(result) if isinstance(x, Box) else result

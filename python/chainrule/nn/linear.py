@@ -1,0 +1,46 @@
+"""The linear layer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chainrule.gates.matmul import linear
+from chainrule.nn.initialise import as_generator, by_name
+from chainrule.nn.module import Module, Parameter
+
+
+class Linear(Module):
+    """Scores x W + b. x (..., in_features) gives (..., out_features).
+
+    Args:
+        in_features, out_features: at least 1.
+        bias: whether there is a b; it starts at 0.
+        initialise: 'he' (for relu after it), 'glorot' (for tanh), their '_uniform' forms, or 'zeros'.
+        rng: a numpy Generator, an integer seed, or None for the library's generator (`chainrule.manual_seed`).
+        dtype: float32 or float64.
+
+    Attributes: weight (in_features, out_features); bias (out_features,) or None.
+
+    Errors: ValueError for sizes below 1 or an unknown initialisation; at the call, for x of another width.
+    """
+
+    def __init__(self, in_features, out_features, bias=True, initialise="he", rng=None, dtype=np.float32):
+        if in_features < 1 or out_features < 1:
+            raise ValueError(f"Linear: {in_features} in, {out_features} out: both must be at least 1")
+        if initialise not in by_name:
+            raise ValueError(f"Linear: initialise {initialise!r} is not one of {sorted(by_name)}")
+        shape = (int(in_features), int(out_features))
+        self.weight = Parameter(by_name[initialise](shape, as_generator(rng), dtype))
+        self.bias = Parameter(np.zeros(out_features, dtype)) if bias else None
+
+    def forward(self, x):
+        if len(np.shape(x)) == 0 or x.shape[-1] != self.weight.shape[0]:
+            raise ValueError(
+                f"Linear: x {tuple(np.shape(x))} has not the {self.weight.shape[0]} features that the weight "
+                f"{self.weight.shape} takes"
+            )
+        return linear(x, self.weight, self.bias)
+
+    def describe(self):
+        inputs, outputs = self.weight.shape
+        return f"{inputs}, {outputs}" + ("" if self.bias is not None else ", bias=False")

@@ -1,0 +1,39 @@
+"""Threads, memory and what this build runs on."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+
+from chainrule import _core
+
+
+def set_num_threads(n: int) -> None:
+    """Use n threads in kernels, 1 to 1024. Results are the same to the bit for any number.
+
+    At the start it is OMP_NUM_THREADS where that is set, else the processors that the affinity mask and the
+    cgroup quota leave to the process.
+    """
+    _core.set_num_threads(n)
+
+
+def get_num_threads() -> int:
+    """How many threads kernels use."""
+    return _core.get_num_threads()
+
+
+def show_config() -> str:
+    """The version, processor features in use, threads and compiler, as text of one fact a line."""
+    from chainrule import __version__
+
+    return "\n".join(
+        [
+            f"chainrule        {__version__}",
+            f"instruction set  {_core.active_isa()} (this machine has {', '.join(_core.available_isas())})",
+            f"threads          {_core.get_num_threads()}",
+            f"compiler         {_core.compiler()}",
+            f"Python           {platform.python_version()}",
+            f"NumPy            {np.__version__}",
+        ]
+    )

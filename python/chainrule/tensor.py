@@ -1,0 +1,312 @@
+"""Tensor: a value and its place in a graph, with operators and NumPy-like methods."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chainrule.autodiff.box import Box, use_result_type
+from chainrule.autodiff.reverse import backward, send_to_leaf
+from chainrule.gates import arithmetic, functions, reduce, shape, summation
+from chainrule.gates.arithmetic import Add, Divide, Multiply, Negative, Power, Subtract
+from chainrule.gates.index import index
+from chainrule.gates.matmul import matmul
+
+_floats = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+@use_result_type
+class Tensor(Box):
+    """A NumPy array that remembers the gates that made it. Make one with `chainrule.tensor`.
+
+    Attributes:
+        data: the NumPy array itself. Changing it in place is for leaves between steps: a graph may have kept it.
+        grad: after `backward`, the gradient as a Tensor; None before.
+        requires_grad: whether gradients are sent here. Set it on leaves.
+        gate: the gate that made it, None for a leaf.
+    """
+
+    __slots__ = ()
+    __array_ufunc__ = None  # NumPy's operators leave the work to ours
+    __hash__ = object.__hash__
+
+    # ---- The value -----------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    def numpy(self) -> np.ndarray:
+        """The value as a NumPy array: the Tensor's own memory, no copy."""
+        return self.data
+
+    def item(self):
+        """The value of a Tensor of one element as a Python number. ValueError for any other size."""
+        if self.data.size != 1:
+            raise ValueError(
+                f"item: a Tensor of shape {self.shape} has {self.data.size} values: index one first"
+            )
+        return self.data.item()
+
+    def tolist(self):
+        """The values as nested lists."""
+        return self.data.tolist()
+
+    def __array__(self, dtype=None, copy=None):
+        if copy is False and dtype is not None and np.dtype(dtype) != self.data.dtype:
+            raise ValueError(f"a Tensor of {self.data.dtype} cannot become {np.dtype(dtype)} without a copy")
+        array = self.data if dtype is None else self.data.astype(dtype, copy=False)
+        return array.copy() if copy and array is self.data else array
+
+    def __float__(self):
+        return float(self.item())
+
+    def __int__(self):
+        return int(self.item())
+
+    def __bool__(self):
+        if self.data.size != 1:
+            raise ValueError(
+                f"the truth of a Tensor of shape {self.shape} is not one value: use .numpy().any() or all()"
+            )
+        return bool(self.data.item())
+
+    def __len__(self):
+        if self.data.ndim == 0:
+            raise TypeError("a 0-d Tensor has no length")
+        return self.data.shape[0]
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self):
+        text = np.array2string(self.data, separator=", ", prefix="tensor(")
+        tail = "" if self.data.dtype == np.float32 else f", dtype={self.data.dtype}"
+        if self.gate is not None:
+            tail += f", gate={type(self.gate).__name__}"
+        elif self.requires_grad:
+            tail += ", requires_grad=True"
+        return f"tensor({text}{tail})"
+
+    # ---- The graph -----------------------------------------------------------------------------------------
+
+    def backward(self, gradient=None, retain_graph=False) -> None:
+        """Send a gradient back through the graph: every leaf that requires one gets it added to its `.grad`.
+
+        Args:
+            gradient: the gradient of the loss in this Tensor, of its shape; 1 when it is left out, which needs
+                a Tensor of one element.
+            retain_graph: keep what the gates kept, so that backward can run again.
+
+        Errors: RuntimeError when nothing leads here that requires a gradient, or the graph was freed by an
+        earlier backward; ValueError for a gradient of another shape or none for a larger Tensor.
+        """
+        if not self.requires_grad:
+            raise RuntimeError(
+                "backward: nothing that led to this Tensor requires a gradient: make the parameters with "
+                "requires_grad=True, and not inside no_grad"
+            )
+        if gradient is None:
+            if self.data.size != 1:
+                raise ValueError(
+                    f"backward: a Tensor of shape {self.shape} is no scalar: sum it, or give its gradient"
+                )
+            gradient = np.ones_like(self.data)
+        else:
+            gradient = np.asarray(gradient, dtype=self.data.dtype)
+            if gradient.shape != self.shape:
+                raise ValueError(
+                    f"backward: a gradient of shape {gradient.shape} for a Tensor of shape {self.shape}"
+                )
+        if self.gate is None:
+            send_to_leaf(self, gradient, gradient)
+        else:
+            backward(self.gate, gradient, retain_graph)
+
+    def detach(self) -> Tensor:
+        """The same value, in the same memory, without its graph."""
+        return Tensor(self.data)
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        self.grad = None
+
+    def astype(self, dtype) -> Tensor:
+        """The value in another dtype. Between float32 and float64 gradients flow; to integers they end."""
+        dtype = np.dtype(dtype)
+        if dtype == self.data.dtype:
+            return self
+        return (
+            shape.Astype(dtype)(self)
+            if dtype in _floats and self.dtype in _floats
+            else Tensor(self.data.astype(dtype))
+        )
+
+    # ---- Operators -----------------------------------------------------------------------------------------
+
+    def __add__(self, other):
+        return Add()(self, other)
+
+    def __radd__(self, other):
+        return Add()(other, self)
+
+    def __sub__(self, other):
+        return Subtract()(self, other)
+
+    def __rsub__(self, other):
+        return Subtract()(other, self)
+
+    def __mul__(self, other):
+        return Multiply()(self, other)
+
+    def __rmul__(self, other):
+        return Multiply()(other, self)
+
+    def __truediv__(self, other):
+        return Divide()(self, other)
+
+    def __rtruediv__(self, other):
+        return Divide()(other, self)
+
+    def __neg__(self):
+        return Negative()(self)
+
+    def __pos__(self):
+        return self
+
+    def __abs__(self):
+        return functions.abs(self)
+
+    def __pow__(self, other):
+        return Power()(self, other)
+
+    def __rpow__(self, other):
+        return Power()(other, self)
+
+    def __matmul__(self, other):
+        return matmul(self, other)
+
+    def __rmatmul__(self, other):
+        return matmul(other, self)
+
+    def __getitem__(self, where):
+        return index(self, where)
+
+    __eq__ = arithmetic.equal
+    __ne__ = arithmetic.not_equal
+    __lt__ = arithmetic.less
+    __le__ = arithmetic.less_equal
+    __gt__ = arithmetic.greater
+    __ge__ = arithmetic.greater_equal
+
+    # ---- Methods, as NumPy's arrays have them --------------------------------------------------------------
+
+    @property
+    def T(self):
+        """The axes reversed."""
+        return shape.transpose(self)
+
+    def reshape(self, *sizes):
+        """As `chainrule.reshape`; takes a tuple or the sizes themselves."""
+        return shape.reshape(self, sizes[0] if len(sizes) == 1 else sizes)
+
+    def transpose(self, *axes):
+        """As `chainrule.transpose`; takes a tuple or the axes themselves."""
+        return shape.transpose(
+            self,
+            (axes[0] if len(axes) == 1 and axes[0] is not None and not isinstance(axes[0], int) else axes)
+            or None,
+        )
+
+    def sum(self, axis=None, keepdims=False):
+        return summation.sum(self, axis, keepdims)
+
+    def mean(self, axis=None, keepdims=False):
+        return reduce.mean(self, axis, keepdims)
+
+    def var(self, axis=None, keepdims=False, ddof=0):
+        return reduce.var(self, axis, keepdims, ddof)
+
+    def max(self, axis=None, keepdims=False):
+        return reduce.max(self, axis, keepdims)
+
+    def min(self, axis=None, keepdims=False):
+        return reduce.min(self, axis, keepdims)
+
+    def argmax(self, axis=None) -> np.ndarray:
+        """The index of the largest value, the first of equal ones, as a NumPy integer array."""
+        return np.argmax(self.data, axis=axis)
+
+    def exp(self):
+        return functions.exp(self)
+
+    def log(self):
+        return functions.log(self)
+
+    def sqrt(self):
+        return functions.sqrt(self)
+
+    def tanh(self):
+        return functions.tanh(self)
+
+    def sigmoid(self):
+        return functions.sigmoid(self)
+
+    def relu(self):
+        return functions.relu(self)
+
+
+def tensor(data, dtype=None, requires_grad=False) -> Tensor:
+    """A Tensor that holds a copy of `data`.
+
+    Args:
+        data: a number, nested lists, array or Tensor.
+        dtype: float32, float64, int64 or bool, as NumPy names them. When it is left out, arrays keep theirs
+            (other integers become int64); Python numbers become float32, or int64 or bool when they are all
+            integers or booleans.
+        requires_grad: whether `backward` sends a gradient here.
+
+    Errors: TypeError for data that are no numbers, another dtype, or a gradient asked of integers.
+
+    >>> import chainrule as cr
+    >>> cr.tensor([1.0, 2.0])
+    tensor([1., 2.])
+    """
+    source = data.data if isinstance(data, Tensor) else data
+    has_dtype = hasattr(source, "dtype")
+    try:
+        if isinstance(source, (list, tuple)):
+            source = [np.asarray(item) if isinstance(item, Box) else item for item in source]
+        array = np.array(source, order="C")
+    except ValueError as error:
+        raise TypeError(f"tensor: the data are no regular array: {error}") from None
+    kind = array.dtype.kind
+    if dtype is None:
+        dtype = {"b": np.bool_, "i": np.int64, "u": np.int64}.get(
+            kind, array.dtype if has_dtype else np.float32
+        )
+        if requires_grad and dtype is np.int64 and not has_dtype:
+            raise TypeError(
+                "tensor: whole numbers become int64, which carries no gradient: write 3.0, or give dtype=np.float32"
+            )
+    dtype = np.dtype(dtype)
+    if kind not in "biuf" or dtype not in (*_floats, np.dtype(np.int64), np.dtype(np.bool_)):
+        raise TypeError(
+            f"tensor: dtype {dtype if kind in 'biuf' else array.dtype} is not float32, float64, int64 or bool"
+        )
+    if requires_grad and dtype not in _floats:
+        raise TypeError(f"tensor: a gradient needs float32 or float64, not {dtype}")
+    result = Tensor(array.astype(dtype, copy=False))
+    result.requires_grad = bool(requires_grad)
+    return result
