@@ -38,10 +38,17 @@ template <class T>
 void multiply_narrow(const Problem<T>& p) {
   const auto& kernel = kernels<T>().matmul;
   Scratch<T> columns(checked_multiply(p.n, p.k, "matmul"));  // B transposed: each column contiguous
-  for (int64_t j = 0; j < p.n; ++j)
-    for (int64_t k = 0; k < p.k; ++k) columns[j * p.k + k] = p.b.data[k * p.b.row + j * p.b.column];
+  // In blocks along k, so that what is read with a stride stays in the first cache for all columns.
+  constexpr int64_t block = 512;
+  parallel_for(divide_up(p.k, block), [&](int64_t chunk) {
+    const int64_t first = chunk * block, last = std::min(p.k, first + block);
+    for (int64_t j = 0; j < p.n; ++j)
+      for (int64_t k = first; k < last; ++k)
+        columns[j * p.k + k] = p.b.data[k * p.b.row + j * p.b.column];
+  });
   const int64_t work_per_row = p.n * p.k;
-  int64_t rows = std::clamp<int64_t>(smallest_chunk_work / std::max<int64_t>(work_per_row, 1), 4, narrow_rows);
+  // Many rows a chunk, for each chunk reads all of B's columns from the second cache.
+  int64_t rows = std::clamp<int64_t>(chunk_work / std::max<int64_t>(work_per_row, 1), 4, narrow_rows);
   rows = rows / 4 * 4;
   parallel_for(divide_up(p.m, rows), [&](int64_t chunk) {
     int64_t first = chunk * rows, count = std::min(rows, p.m - first);

@@ -8,6 +8,9 @@
 
 #include <cstdint>
 #include <cstring>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #ifndef CHAINRULE_ISA
 #error "kernels are compiled once per instruction set, with CHAINRULE_ISA set to its name"
@@ -72,17 +75,34 @@ inline void store(T* p, Vec<T> v) {
   std::memcpy(p, &v, sizeof v);
 }
 
-// The first n < lanes values; the other lanes are 0.
+// The first n < lanes values; the other lanes are 0. Masked moves where the processor has them: rows of a few
+// values, as scores of ten classes, are read this way alone.
 template <class T>
 inline Vec<T> load_first(const T* p, int64_t n) {
-  Vec<T> v = {};
-  std::memcpy(&v, p, static_cast<size_t>(n) * sizeof(T));
-  return v;
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    return (Vec<T>)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+  else
+    return (Vec<T>)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
+#else
+  T values[lanes<T>] = {};
+  for (int64_t i = 0; i < n; ++i) values[i] = p[i];
+  return load(values);
+#endif
 }
 
 template <class T>
 inline void store_first(T* p, Vec<T> v, int64_t n) {
-  std::memcpy(p, &v, static_cast<size_t>(n) * sizeof(T));
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), (__m512)v);
+  else
+    _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), (__m512d)v);
+#else
+  T values[lanes<T>];
+  store<T>(values, v);
+  for (int64_t i = 0; i < n; ++i) p[i] = values[i];
+#endif
 }
 
 template <class T>

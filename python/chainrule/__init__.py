@@ -5,7 +5,7 @@ Functions of Tensors give Tensors and record a graph; functions of NumPy arrays 
 
 __version__ = "0.1.0"
 
-from chainrule import models, nn, optim
+from chainrule import data, models, nn, optim
 from chainrule.autodiff.box import no_grad
 from chainrule.autodiff.gate import Gate
 from chainrule.autodiff.graph import Graph
@@ -59,7 +59,7 @@ __all__ = [
     "concatenate",
     "cos",
     "cross_entropy",
-    # data-pending
+    "data",
     "divide",
     "elastic_net",
     "entropy",

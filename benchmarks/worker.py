@@ -1,0 +1,34 @@
+"""A process that times one engine's steps on request: `python worker.py ENGINE THREADS`.
+
+Reads lines "CASE REPETITIONS" and answers each with a JSON list of seconds; the first line it writes is the
+engine's version. Each engine has a process of its own, so that two OpenMP run-times never share one.
+"""
+
+import importlib
+import json
+import sys
+import time
+
+
+def main():
+    engine = importlib.import_module(f"steps_{sys.argv[1]}")
+    engine.set_threads(int(sys.argv[2]))
+    print(engine.version, flush=True)
+    steps = {}
+    for line in sys.stdin:
+        case, repetitions = line.split()
+        if case not in steps:
+            steps[case] = getattr(engine, case)()
+        step = steps[case]
+        for _ in range(3):
+            step()
+        times = []
+        for _ in range(int(repetitions)):
+            start = time.perf_counter()
+            step()
+            times.append(time.perf_counter() - start)
+        print(json.dumps(times), flush=True)
+
+
+if __name__ == "__main__":
+    main()

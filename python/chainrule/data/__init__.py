@@ -1,0 +1,25 @@
+"""Data sets, batches, and input normalisation. NumPy alone; nothing here knows a graph."""
+
+from chainrule.data.cifar10 import load_cifar10
+from chainrule.data.dataset import DataError, Dataset, Split
+from chainrule.data.digits import load_digits
+from chainrule.data.loader import DataLoader
+from chainrule.data.mnist import load_mnist
+from chainrule.data.normalise import Identity, Scale, Standardise, Whiten, normaliser_from_state
+from chainrule.data.npz import load_npz
+
+__all__ = [
+    "DataError",
+    "DataLoader",
+    "Dataset",
+    "Identity",
+    "Scale",
+    "Split",
+    "Standardise",
+    "Whiten",
+    "load_cifar10",
+    "load_digits",
+    "load_mnist",
+    "load_npz",
+    "normaliser_from_state",
+]

@@ -1,0 +1,75 @@
+"""Batches in an order that depends on the seed and the epoch alone."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+
+import numpy as np
+
+
+class DataLoader:
+    """Batches of inputs and labels.
+
+    Args:
+        images: (N, ...) array; labels: (N,) array.
+        batch_size: examples a batch; 1 is stochastic training, None the full batch. The last batch of an epoch
+            may be smaller.
+        shuffle: draw a new order each epoch.
+        seed: of the order.
+        drop_last: leave out a last batch that is not full.
+
+    Epoch k's order comes from (seed, k), so that a run that was stopped sees what it would have seen.
+
+    Errors: ValueError for a batch size below 1, no examples, or numbers of images and labels that differ.
+
+    >>> import chainrule as cr, numpy as np
+    >>> loader = cr.data.DataLoader(np.arange(5.0), np.arange(5), batch_size=2, shuffle=False)
+    >>> [labels.tolist() for _, labels in loader]
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(self, images, labels, batch_size, *, shuffle=True, seed=0, drop_last=False):
+        if len(images) != len(labels):
+            raise ValueError(f"DataLoader: {len(images)} images and {len(labels)} labels differ in number")
+        if len(images) == 0:
+            raise ValueError("DataLoader: there are no examples")
+        if batch_size is not None:
+            try:
+                batch_size = operator.index(batch_size)
+            except TypeError:
+                raise TypeError(f"DataLoader: batch_size {batch_size!r} is no integer") from None
+            if batch_size < 1:
+                raise ValueError(f"DataLoader: batch_size {batch_size} is below 1")
+        if drop_last and batch_size is not None and batch_size > len(images):
+            raise ValueError(f"DataLoader: drop_last with batch_size {batch_size} leaves none of {len(images)} examples")
+        self.images = np.asarray(images)
+        self.labels = np.asarray(labels)
+        self.batch_size = len(images) if batch_size is None else batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.drop_last = drop_last
+        self._next_epoch = 0
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        whole, rest = divmod(len(self.images), self.batch_size)
+        return whole + (1 if rest and not self.drop_last else 0)
+
+    def epoch(self, k: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The batches of epoch k, counted from 0, as (images, labels)."""
+        n = len(self.images)
+        if not self.shuffle:
+            for i in range(len(self)):
+                where = slice(i * self.batch_size, (i + 1) * self.batch_size)
+                yield self.images[where], self.labels[where]
+            return
+        order = np.random.default_rng([self.seed, k]).permutation(n)
+        for i in range(len(self)):
+            where = order[i * self.batch_size : (i + 1) * self.batch_size]
+            yield self.images[where], self.labels[where]
+
+    def __iter__(self):
+        """The batches of the next epoch."""
+        k, self._next_epoch = self._next_epoch, self._next_epoch + 1
+        return self.epoch(k)

@@ -1,0 +1,98 @@
+"""MNIST from its four standard IDX files, gzipped or not."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from chainrule.data.dataset import DataError, Dataset, Split, check_labels
+
+# The first bytes of an IDX file: two zeros, the type (8: unsigned byte), the number of dimensions.
+_MAGIC = {"images": 0x00000803, "labels": 0x00000801}
+
+
+def load_mnist(root) -> Dataset:
+    """MNIST: 60,000 training and 10,000 test images of handwritten digits, 28 x 28.
+
+    LeCun, Bottou, Bengio and Haffner, Gradient-Based Learning Applied to Document Recognition, 1998. Works for
+    other data in the same files, such as Fashion-MNIST.
+
+    Args:
+        root: the folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
+            t10k-labels-idx1-ubyte, each as it is or with .gz.
+
+    Returns images (N, 28, 28, 1) uint8 and labels (N,) int64.
+
+    Errors: DataError for a file that is missing, truncated, too long, of another format, or whose gzip
+    checksum fails; for labels over 9; and where images and labels differ in number.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"MNIST: {root} is not a folder")
+    splits = []
+    for prefix in ("train", "t10k"):
+        images_path = _find(root, prefix, "images", 3)
+        labels_path = _find(root, prefix, "labels", 1)
+        images = _read_idx(images_path, "images")
+        labels = _read_idx(labels_path, "labels").astype(np.int64)
+        if len(images) != len(labels):
+            raise DataError(f"{labels_path}: {len(labels)} labels for the {len(images)} images of {images_path.name}")
+        check_labels(str(labels_path), labels, 10)
+        splits.append(Split(images[..., None], labels))
+    if splits[0].images.shape[1:] != splits[1].images.shape[1:]:
+        raise DataError(
+            f"{root}: training images are {splits[0].images.shape[1:3]}, test images {splits[1].images.shape[1:3]}"
+        )
+    return Dataset("MNIST", *splits, tuple(str(i) for i in range(10)))
+
+
+def _find(root: Path, prefix: str, what: str, dimensions: int) -> Path:
+    names = [
+        f"{prefix}-{what}{separator}idx{dimensions}-ubyte{ending}" for ending in ("", ".gz") for separator in "-."
+    ]
+    for name in names:
+        if (root / name).is_file():
+            return root / name
+    raise DataError(f"{root}: none of {', '.join(names)} is there")
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        if path.suffix != ".gz":
+            return path.read_bytes()
+        with gzip.open(path) as stream:
+            return stream.read()
+    except EOFError:
+        raise DataError(f"{path}: the gzip data end early: the file is truncated") from None
+    except gzip.BadGzipFile as error:
+        raise DataError(f"{path}: {str(error).lower()}: the file is damaged or not gzip") from None
+    except zlib.error as error:
+        raise DataError(f"{path}: the gzip data are damaged ({error})") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _read_idx(path: Path, what: str) -> np.ndarray:
+    content = _read_bytes(path)
+    dimensions = _MAGIC[what] & 0xFF
+    header = 4 + 4 * dimensions
+    if len(content) < header:
+        raise DataError(f"{path}: {len(content)} bytes are too few for an IDX header: the file is truncated")
+    magic, *sizes = (int(n) for n in np.frombuffer(content, ">u4", 1 + dimensions))
+    if magic != _MAGIC[what]:
+        raise DataError(f"{path}: wrong magic number {magic:#010x}, IDX {what} have {_MAGIC[what]:#010x}")
+    expected = 1
+    for size in sizes:
+        expected *= size
+    if expected != len(content) - header:
+        problem = "truncated" if len(content) - header < expected else "too long"
+        raise DataError(
+            f"{path}: {len(content) - header} bytes of data, the header's sizes {tuple(sizes)} make {expected}: "
+            f"the file is {problem}"
+        )
+    if expected == 0:
+        raise DataError(f"{path}: the file holds no {what}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(sizes).copy()

@@ -1,0 +1,175 @@
+"""Input normalisation: fitted on the training set alone, then applied to any inputs of the same shape.
+
+LeCun, Bottou, Orr and Müller, Efficient BackProp, 1998, section 4.3, tell why.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Identity:
+    """Inputs as float32, unchanged. The other normalisers follow its form."""
+
+    kind = "none"
+
+    def fit(self, x) -> Identity:
+        """Learn from training inputs (N, ...). Returns the normaliser."""
+        x = self._checked(x, fitting=True)
+        self.input_shape = x.shape[1:]
+        self._fit(x)
+        return self
+
+    def __call__(self, x) -> np.ndarray:
+        """Normalised inputs as float32. ValueError before `fit`, and for inputs of another shape."""
+        x = self._checked(x, fitting=False)
+        return np.ascontiguousarray(self._apply(x), dtype=np.float32)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """What was learnt, as arrays; `normaliser_from_state` makes the normaliser again."""
+        if not hasattr(self, "input_shape"):
+            raise ValueError(f"{type(self).__name__}: it has not been fitted")
+        state = {name: np.asarray(getattr(self, name)) for name in self._learnt}
+        return {"input_shape": np.array(self.input_shape, np.int64), **state}
+
+    _learnt: tuple[str, ...] = ()
+
+    def _fit(self, x):
+        pass
+
+    def _apply(self, x):
+        return x
+
+    def _checked(self, x, fitting):
+        name = type(self).__name__
+        x = np.asarray(x)
+        if x.dtype.kind not in "buif":
+            raise TypeError(f"{name}: inputs are {x.dtype}, not numbers")
+        if x.ndim < 2 or (fitting and x.size == 0):
+            raise ValueError(f"{name}: inputs have shape {x.shape}: give (N, ...), with examples to fit on")
+        if not fitting:
+            if not hasattr(self, "input_shape"):
+                raise ValueError(f"{name}: fit it on the training inputs first")
+            if x.shape[1:] != self.input_shape:
+                raise ValueError(f"{name}: inputs of shape {x.shape[1:]}, it was fitted on {self.input_shape}")
+        if x.dtype.kind == "f" and not np.isfinite(x).all():
+            raise ValueError(f"{name}: inputs hold NaN or infinite values")
+        return x
+
+
+class Scale(Identity):
+    """(x - offset) * factor, as from 0..255 to 0..1 with Scale(0, 1 / 255)."""
+
+    kind = "scale"
+    _learnt = ("offset", "factor")
+
+    def __init__(self, offset=0.0, factor=1.0):
+        self.offset = float(offset)
+        self.factor = float(factor)
+
+    def _apply(self, x):
+        return (x.astype(np.float32) - np.float32(self.offset)) * np.float32(self.factor)
+
+
+class Standardise(Identity):
+    """Mean 0 and standard deviation 1.
+
+    Args:
+        per: 'feature' (each pixel and channel by itself), 'channel' (the last axis), or 'all' (one pair).
+
+    A feature that never varies in the training set becomes 0 there, and elsewhere its difference from that value.
+
+    >>> import chainrule as cr, numpy as np
+    >>> x = np.array([[1.0, 5.0], [3.0, 5.0]])
+    >>> cr.data.Standardise().fit(x)(x)
+    array([[-1.,  0.],
+           [ 1.,  0.]], dtype=float32)
+    """
+
+    kind = "standard"
+    _learnt = ("mean", "deviation")
+
+    def __init__(self, per="feature"):
+        if per not in ("feature", "channel", "all"):
+            raise ValueError(f"Standardise: per={per!r} is not 'feature', 'channel' or 'all'")
+        self.per = per
+
+    def _fit(self, x):
+        axes = {"feature": 0, "channel": tuple(range(x.ndim - 1)), "all": None}[self.per]
+        self.mean = x.mean(axis=axes, dtype=np.float64)
+        deviation = x.std(axis=axes, dtype=np.float64)
+        self.deviation = np.where(deviation > 0, deviation, 1.0)
+
+    def _apply(self, x):
+        return (x - self.mean.astype(np.float32)) / self.deviation.astype(np.float32)
+
+
+class Whiten(Identity):
+    """Decorrelation: the principal components of the inputs, each of variance 1 when `whiten`.
+
+    Inputs are flattened to (N, features). Component i is the direction of the i-th largest variance in the
+    training set (principal component analysis).
+
+    Args:
+        components: how many to keep; None keeps all.
+        whiten: divide each by its standard deviation; False rotates alone.
+        epsilon: added to the variances before dividing, so that directions without variance stay near 0.
+
+    >>> import chainrule as cr, numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(500, 3)) @ np.array([[2.0, 1, 0], [0, 1, 1], [0, 0, 0.5]])
+    >>> z = cr.data.Whiten().fit(x)(x)
+    >>> bool(np.allclose(np.cov(z.T), np.eye(3), atol=0.01))
+    True
+    """
+
+    kind = "whiten"
+    _learnt = ("mean", "projection")
+
+    def __init__(self, components=None, whiten=True, epsilon=1e-8):
+        if components is not None and components < 1:
+            raise ValueError(f"Whiten: components={components} is below 1")
+        if not epsilon >= 0:
+            raise ValueError(f"Whiten: epsilon={epsilon} is below 0")
+        self.components = components
+        self.whiten = whiten
+        self.epsilon = epsilon
+
+    def _fit(self, x):
+        flat = x.reshape(len(x), -1).astype(np.float64)
+        features = flat.shape[1]
+        keep = features if self.components is None else self.components
+        if keep > features:
+            raise ValueError(f"Whiten: {keep} components of inputs with {features} features")
+        self.mean = flat.mean(axis=0)
+        centred = flat - self.mean
+        variances, directions = np.linalg.eigh(centred.T @ centred / len(flat))
+        variances, directions = variances[::-1][:keep], directions[:, ::-1][:, :keep]
+        if self.whiten:
+            # A variance of 0 comes out of eigh as round-off of the largest: below that there is no direction.
+            floor = max(variances[0], 0.0) * features * np.finfo(np.float64).eps
+            real = variances > floor
+            directions = directions * np.where(real, 1 / np.sqrt(np.where(real, variances, 1.0) + self.epsilon), 0.0)
+        self.projection = directions
+
+    def _apply(self, x):
+        flat = x.reshape(len(x), -1).astype(np.float64)
+        return (flat - self.mean) @ self.projection
+
+
+def normaliser_from_state(kind: str, state: dict[str, np.ndarray]) -> Identity:
+    """The normaliser whose `kind` and `state_dict()` these are; it gives the same bits.
+
+    Errors: ValueError for an unknown kind or missing arrays.
+    """
+    for cls in (Identity, Scale, Standardise, Whiten):
+        if cls.kind == kind:
+            normaliser = cls()
+            missing = {"input_shape", *cls._learnt} - state.keys()
+            if missing:
+                raise ValueError(f"normaliser_from_state: {kind} lacks {sorted(missing)}")
+            normaliser.input_shape = tuple(int(n) for n in state["input_shape"])
+            for name in cls._learnt:
+                value = np.asarray(state[name])
+                setattr(normaliser, name, value if value.ndim or kind == "standard" else float(value))
+            return normaliser
+    raise ValueError(f"normaliser_from_state: kind {kind!r} is not known")

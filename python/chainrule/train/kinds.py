@@ -1,0 +1,116 @@
+"""The kinds of values that a setting can have: read from a flag's text or a file's value, written to a file.
+
+A file's value is what TOML and JSON share: a string, an integer, a float, a boolean or a list. Ranges are
+left to `settings`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chainrule.train.errors import SettingsError
+
+
+class Kind:
+    """One kind of value. `name` stands in error messages: 'epochs: 2.5 is no integer'."""
+
+    name = "value"
+
+    def from_text(self, text: str) -> Any:
+        """The value that a flag's text means; ValueError where it means none."""
+        raise NotImplementedError
+
+    def from_file(self, value: Any) -> Any:
+        """The value that a file's value means; ValueError where it means none."""
+        raise NotImplementedError
+
+    def to_file(self, value: Any) -> Any:
+        """What a file holds for the value: `from_file` undoes it."""
+        return value
+
+    def read(self, setting: str, value: Any) -> Any:
+        """`from_file`, with an error that names the setting."""
+        try:
+            return self.from_file(value)
+        except ValueError:
+            raise SettingsError(f"{setting}: {value!r} is no {self.name}") from None
+
+
+class Integer(Kind):
+    name = "integer"
+
+    def from_text(self, text):
+        return int(text)
+
+    def from_file(self, value):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError
+        return value
+
+
+class Number(Kind):
+    name = "number"
+
+    def from_text(self, text):
+        return float(text)
+
+    def from_file(self, value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError
+        try:
+            return float(value)
+        except OverflowError:  # an integer beyond a float's range
+            raise ValueError from None
+
+
+class Text(Kind):
+    name = "text"
+
+    def from_text(self, text):
+        return text
+
+    def from_file(self, value):
+        if not isinstance(value, str):
+            raise ValueError
+        return value
+
+
+class Switch(Kind):
+    name = "boolean (true or false)"
+
+    def from_file(self, value):
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+
+
+class Widths(Kind):
+    """Layer widths: '100,100' as a flag, [100, 100] in a file, a tuple of integers here."""
+
+    name = "list of integers such as 100,100 (in a file [100, 100])"
+
+    def from_text(self, text):
+        return tuple(int(part) for part in text.split(","))
+
+    def from_file(self, value):
+        if not isinstance(value, list):
+            raise ValueError
+        return tuple(Integer().from_file(width) for width in value)
+
+    def to_file(self, value):
+        return list(value)
+
+
+class BatchSize(Kind):
+    """A number of examples; 'full' for all of them, which is None here."""
+
+    name = "integer or 'full'"
+
+    def from_text(self, text):
+        return None if text == "full" else int(text)
+
+    def from_file(self, value):
+        return None if value == "full" else Integer().from_file(value)
+
+    def to_file(self, value):
+        return "full" if value is None else value
