@@ -15,9 +15,7 @@ const npy_api& numpy() {
 
 py::detail::PyArray_Proxy* proxy(PyObject* array) { return py::detail::array_proxy(array); }
 
-int type_number(PyObject* array) {
-  return py::detail::array_descriptor_proxy(proxy(array)->descr)->type_num;
-}
+int type_number(PyObject* array) { return py::detail::array_descriptor_proxy(proxy(array)->descr)->type_num; }
 
 bool is_array(PyObject* object) { return numpy().PyArray_Check_(object); }
 
@@ -36,7 +34,8 @@ bool native_order(PyObject* array) {
 
 std::string type_name(PyObject* object) {
   if (is_array(object))
-    return "an array of " + std::string(py::str(py::handle(reinterpret_cast<PyObject*>(proxy(object)->descr))));
+    return "an array of " +
+           std::string(py::str(py::handle(reinterpret_cast<PyObject*>(proxy(object)->descr))));
   return std::string("a ") + Py_TYPE(object)->tp_name;
 }
 
@@ -124,7 +123,8 @@ Operand::Operand(const char* operation, const char* argument, py::handle value)
 
 template <class T>
 void Operand::as() {
-  const bool right_type = (kind_ == Kind::float32 && sizeof(T) == 4) || (kind_ == Kind::float64 && sizeof(T) == 8);
+  const bool right_type =
+      (kind_ == Kind::float32 && sizeof(T) == 4) || (kind_ == Kind::float64 && sizeof(T) == 8);
   if (right_type && contiguous_) return;
   if (array_ == nullptr) {
     *reinterpret_cast<T*>(storage_) = static_cast<T>(number_);
@@ -132,8 +132,9 @@ void Operand::as() {
     return;
   }
   constexpr int force = npy_api::NPY_ARRAY_FORCECAST_;
-  auto converted = py::reinterpret_steal<py::object>(numpy().PyArray_FromAny_(
-      array_, numpy().PyArray_DescrFromType_(numpy_type<T>), 0, 0, contiguous_flag | aligned_flag | force, nullptr));
+  auto converted = py::reinterpret_steal<py::object>(
+      numpy().PyArray_FromAny_(array_, numpy().PyArray_DescrFromType_(numpy_type<T>), 0, 0,
+                               contiguous_flag | aligned_flag | force, nullptr));
   if (!converted) throw py::error_already_set();
   owned_ = std::move(converted);
   point_at(owned_.ptr());
@@ -208,8 +209,8 @@ template StridedArray<float> strided<float>(const char*, const char*, py::handle
 template StridedArray<double> strided<double>(const char*, const char*, py::handle, py::object&);
 
 py::array_t<int64_t> labels(const char* operation, py::handle value) {
-  auto array = py::reinterpret_steal<py::object>(
-      numpy().PyArray_FromAny_(value.ptr(), nullptr, 0, 0, 0, nullptr));
+  auto array =
+      py::reinterpret_steal<py::object>(numpy().PyArray_FromAny_(value.ptr(), nullptr, 0, 0, 0, nullptr));
   if (!array) {
     PyErr_Clear();
     throw py::type_error(std::string(operation) + ": labels are " + type_name(value.ptr()) +
@@ -242,8 +243,8 @@ py::object new_array(const Py_intptr_t* shape, int dimensions, T** data) {
   constexpr int writeable = npy_api::NPY_ARRAY_WRITEABLE_;
   auto array = py::reinterpret_steal<py::object>(numpy().PyArray_NewFromDescr_(
       numpy().PyArray_Type_, numpy().PyArray_DescrFromType_(numpy_type<T>), dimensions,
-      const_cast<Py_intptr_t*>(shape), nullptr, memory, memory == nullptr ? 0 : writeable | contiguous_flag | aligned_flag,
-      nullptr));
+      const_cast<Py_intptr_t*>(shape), nullptr, memory,
+      memory == nullptr ? 0 : writeable | contiguous_flag | aligned_flag, nullptr));
   if (!array) throw py::error_already_set();
   if (memory != nullptr && numpy().PyArray_SetBaseObject_(array.ptr(), base.release().ptr()) < 0)
     throw py::error_already_set();

@@ -1,5 +1,6 @@
-// Arrays in, arrays out: reading NumPy arguments without copies where they are contiguous, and results from the
-// recycling allocator. Small arrays cross here by the million, so the common case does no more than it must.
+// Arrays in, arrays out: reading NumPy arguments without copies where they are contiguous, and results from
+// the recycling allocator. Small arrays cross here by the million, so the common case does no more than it
+// must.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -17,8 +18,8 @@ enum class Dtype { float32, float64 };
 template <class T>
 constexpr Dtype dtype_of = sizeof(T) == 4 ? Dtype::float32 : Dtype::float64;
 
-// An argument of a numerical function. Arrays keep their dtype; Python numbers, and lists of them, take that of
-// the arrays beside them, or float32; integer arrays beside a floating one are converted to it.
+// An argument of a numerical function. Arrays keep their dtype; Python numbers, and lists of them, take that
+// of the arrays beside them, or float32; integer arrays beside a floating one are converted to it.
 class Operand {
  public:
   // Throws TypeError naming the operation and argument when the value is no number or array of numbers.
@@ -53,9 +54,9 @@ class Operand {
   const char* operation_;
   const char* argument_;
   Kind kind_;
-  py::object owned_;              // keeps a converted array alive
-  PyObject* array_ = nullptr;     // borrowed from the caller, or owned_
-  double number_ = 0;             // a Python number's value, then
+  py::object owned_;                 // keeps a converted array alive
+  PyObject* array_ = nullptr;        // borrowed from the caller, or owned_
+  double number_ = 0;                // a Python number's value, then
   alignas(8) char storage_[8] = {};  // the same in the wanted type
   const void* data_ = nullptr;
   int dimensions_ = 0;
@@ -63,8 +64,8 @@ class Operand {
   bool contiguous_ = false;
 };
 
-// The dtype that operands agree on: float64 where any array has it, else float32. Throws TypeError when all are
-// integer arrays.
+// The dtype that operands agree on: float64 where any array has it, else float32. Throws TypeError when all
+// are integer arrays.
 Dtype common_dtype(const Operand& a);
 Dtype common_dtype(const Operand& a, const Operand& b);
 
@@ -81,7 +82,8 @@ template <class T>
 py::object new_array(const Py_intptr_t* shape, int dimensions, T** data);
 template <class T>
 py::object new_array(const Shape& shape, T** data) {
-  return new_array<T>(reinterpret_cast<const Py_intptr_t*>(shape.data()), static_cast<int>(shape.size()), data);
+  return new_array<T>(reinterpret_cast<const Py_intptr_t*>(shape.data()), static_cast<int>(shape.size()),
+                      data);
 }
 
 // Releases the interpreter's lock around work worth more than releasing it costs.

@@ -47,7 +47,8 @@ void def_unary(py::module_& m, const char* name, UnaryOp op) {
       name,
       [name, op](py::handle x) {
         Operand operand(name, "x", x);
-        return common_dtype(operand) == Dtype::float32 ? unary<float>(op, operand) : unary<double>(op, operand);
+        return common_dtype(operand) == Dtype::float32 ? unary<float>(op, operand)
+                                                       : unary<double>(op, operand);
       },
       py::arg("x"));
 }
@@ -69,7 +70,8 @@ py::object where(const py::array_t<bool, py::array::c_style>& condition, Operand
   const ArrayView<uint8_t> chosen{reinterpret_cast<const uint8_t*>(condition.data()),
                                   Shape(condition.shape(), condition.shape() + condition.ndim())};
   const ArrayView<T> left{a.data<T>(), a.shape()}, right{b.data<T>(), b.shape()};
-  const Shape shape = broadcast_shape("where", broadcast_shape("where", left.shape, right.shape), chosen.shape);
+  const Shape shape =
+      broadcast_shape("where", broadcast_shape("where", left.shape, right.shape), chosen.shape);
   T* out;
   py::object result = new_array<T>(shape, &out);
   MaybeUnlocked unlocked(element_count(shape, "where"));

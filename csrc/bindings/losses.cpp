@@ -40,8 +40,8 @@ py::object gradients(Operand& scores, const Labels& labels, Operand& g, const Gr
   check_scores(scores, labels);
   const int64_t rows = scores.size(0);
   if (g.dimensions() != 0 && !(g.dimensions() == 1 && g.size(0) == rows))
-    throw std::invalid_argument(std::string(g.operation()) + ": gradient " + shape_text(g.shape()) +
-                                " for " + std::to_string(rows) + " rows: give one number, or one a row");
+    throw std::invalid_argument(std::string(g.operation()) + ": gradient " + shape_text(g.shape()) + " for " +
+                                std::to_string(rows) + " rows: give one number, or one a row");
   T* out;
   py::object result = new_array<T>(scores.shape(), &out);
   MaybeUnlocked unlocked(8 * scores.elements());
@@ -66,7 +66,8 @@ void bind_losses(py::module_& m) {
   m.def(
       "softmax_cross_entropy_gradient",
       [](py::handle gradient, py::handle logits, py::handle label_values, double smoothing) {
-        Operand g("softmax_cross_entropy", "gradient", gradient), x("softmax_cross_entropy", "logits", logits);
+        Operand g("softmax_cross_entropy", "gradient", gradient),
+            x("softmax_cross_entropy", "logits", logits);
         const Labels y = labels("softmax_cross_entropy", label_values);
         auto rule = [&](auto* s, auto* l, int64_t rows, int64_t classes, auto* gs, int64_t step, auto* out) {
           cross_entropy_gradient(s, l, rows, classes, smoothing, gs, step, out);

@@ -24,7 +24,8 @@ py::tuple extreme(Extreme which, Operand& x, const ReduceShape& shape) {
   T* values;
   int64_t* indices;
   const Shape reduced{shape.outer, shape.inner};
-  py::object value_array = new_array<T>(reduced, &values), index_array = new_array<int64_t>(reduced, &indices);
+  py::object value_array = new_array<T>(reduced, &values),
+             index_array = new_array<int64_t>(reduced, &indices);
   {
     MaybeUnlocked unlocked(x.elements());
     reduce_extreme<T>(which, x.data<T>(), shape, values, indices);

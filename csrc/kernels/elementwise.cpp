@@ -27,35 +27,80 @@ inline double scalar_sqrt(double x) { return ::sqrt(x); }
 inline float scalar_power(float x, float y) { return ::powf(x, y); }
 inline double scalar_power(double x, double y) { return ::pow(x, y); }
 
-template <class T> struct Negate   { static Vec<T> of(Vec<T> x) { return -x; } };
-template <class T> struct Absolute { static Vec<T> of(Vec<T> x) { return absolute<T>(x); } };
-template <class T> struct Sign {
+template <class T>
+struct Negate {
+  static Vec<T> of(Vec<T> x) { return -x; }
+};
+template <class T>
+struct Absolute {
+  static Vec<T> of(Vec<T> x) { return absolute<T>(x); }
+};
+template <class T>
+struct Sign {
   static Vec<T> of(Vec<T> x) { return x > T(0) ? broadcast<T>(1) : x < T(0) ? broadcast<T>(-1) : x; }
 };
-template <class T> struct Square { static Vec<T> of(Vec<T> x) { return x * x; } };
-template <class T> struct Sqrt {
-  static Vec<T> of(Vec<T> x) { return by_lane<T>(x, [](T v) { return scalar_sqrt(v); }); }
+template <class T>
+struct Square {
+  static Vec<T> of(Vec<T> x) { return x * x; }
 };
-template <class T> struct Exp     { static Vec<T> of(Vec<T> x) { return exp<T>(x); } };
-template <class T> struct Log     { static Vec<T> of(Vec<T> x) { return log<T>(x); } };
-template <class T> struct Sin {
-  static Vec<T> of(Vec<T> x) { return by_lane<T>(x, [](T v) { return scalar_sin(v); }); }
+template <class T>
+struct Sqrt {
+  static Vec<T> of(Vec<T> x) {
+    return by_lane<T>(x, [](T v) { return scalar_sqrt(v); });
+  }
 };
-template <class T> struct Cos {
-  static Vec<T> of(Vec<T> x) { return by_lane<T>(x, [](T v) { return scalar_cos(v); }); }
+template <class T>
+struct Exp {
+  static Vec<T> of(Vec<T> x) { return exp<T>(x); }
 };
-template <class T> struct Tanh    { static Vec<T> of(Vec<T> x) { return tanh<T>(x); } };
-template <class T> struct Sigmoid { static Vec<T> of(Vec<T> x) { return sigmoid<T>(x); } };
-template <class T> struct Relu {
+template <class T>
+struct Log {
+  static Vec<T> of(Vec<T> x) { return log<T>(x); }
+};
+template <class T>
+struct Sin {
+  static Vec<T> of(Vec<T> x) {
+    return by_lane<T>(x, [](T v) { return scalar_sin(v); });
+  }
+};
+template <class T>
+struct Cos {
+  static Vec<T> of(Vec<T> x) {
+    return by_lane<T>(x, [](T v) { return scalar_cos(v); });
+  }
+};
+template <class T>
+struct Tanh {
+  static Vec<T> of(Vec<T> x) { return tanh<T>(x); }
+};
+template <class T>
+struct Sigmoid {
+  static Vec<T> of(Vec<T> x) { return sigmoid<T>(x); }
+};
+template <class T>
+struct Relu {
   // NaN is not above 0 and not below it either: it stays.
   static Vec<T> of(Vec<T> x) { return x <= T(0) ? Vec<T>{} : x; }
 };
 
-template <class T> struct Add      { static Vec<T> of(Vec<T> a, Vec<T> b) { return a + b; } };
-template <class T> struct Subtract { static Vec<T> of(Vec<T> a, Vec<T> b) { return a - b; } };
-template <class T> struct Multiply { static Vec<T> of(Vec<T> a, Vec<T> b) { return a * b; } };
-template <class T> struct Divide   { static Vec<T> of(Vec<T> a, Vec<T> b) { return a / b; } };
-template <class T> struct Power {
+template <class T>
+struct Add {
+  static Vec<T> of(Vec<T> a, Vec<T> b) { return a + b; }
+};
+template <class T>
+struct Subtract {
+  static Vec<T> of(Vec<T> a, Vec<T> b) { return a - b; }
+};
+template <class T>
+struct Multiply {
+  static Vec<T> of(Vec<T> a, Vec<T> b) { return a * b; }
+};
+template <class T>
+struct Divide {
+  static Vec<T> of(Vec<T> a, Vec<T> b) { return a / b; }
+};
+template <class T>
+struct Power {
   static Vec<T> of(Vec<T> a, Vec<T> b) {
     T x[lanes<T>], y[lanes<T>];
     store(x, a);
@@ -64,15 +109,24 @@ template <class T> struct Power {
     return load(x);
   }
 };
-template <class T> struct Maximum { static Vec<T> of(Vec<T> a, Vec<T> b) { return maximum<T>(a, b); } };
-template <class T> struct Minimum { static Vec<T> of(Vec<T> a, Vec<T> b) { return minimum<T>(a, b); } };
-template <class T> struct ReluGradient {
+template <class T>
+struct Maximum {
+  static Vec<T> of(Vec<T> a, Vec<T> b) { return maximum<T>(a, b); }
+};
+template <class T>
+struct Minimum {
+  static Vec<T> of(Vec<T> a, Vec<T> b) { return minimum<T>(a, b); }
+};
+template <class T>
+struct ReluGradient {
   static Vec<T> of(Vec<T> g, Vec<T> y) { return y > T(0) ? g : Vec<T>{}; }
 };
-template <class T> struct SigmoidGradient {
+template <class T>
+struct SigmoidGradient {
   static Vec<T> of(Vec<T> g, Vec<T> y) { return g * (y * (T(1) - y)); }
 };
-template <class T> struct TanhGradient {
+template <class T>
+struct TanhGradient {
   static Vec<T> of(Vec<T> g, Vec<T> y) { return g * (T(1) - y * y); }
 };
 
@@ -91,8 +145,7 @@ void map_binary(const T* a, int64_t a_step, const T* b, int64_t b_step, T* out, 
   int64_t i = 0;
   if (a_step == 1 && b_step == 1) {
     for (; i + L <= n; i += L) store(out + i, Op<T>::of(load(a + i), load(b + i)));
-    if (i < n)
-      store_first<T>(out + i, Op<T>::of(load_first(a + i, n - i), load_first(b + i, n - i)), n - i);
+    if (i < n) store_first<T>(out + i, Op<T>::of(load_first(a + i, n - i), load_first(b + i, n - i)), n - i);
   } else if (a_step == 1) {
     Vec<T> right = broadcast(*b);
     for (; i + L <= n; i += L) store(out + i, Op<T>::of(load(a + i), right));
@@ -111,15 +164,14 @@ void map_binary(const T* a, int64_t a_step, const T* b, int64_t b_step, T* out, 
 template <class T>
 void map_where(const uint8_t* condition, int64_t condition_step, const T* a, int64_t a_step, const T* b,
                int64_t b_step, T* out, int64_t n) {
-  for (int64_t i = 0; i < n; ++i)
-    out[i] = condition[i * condition_step] ? a[i * a_step] : b[i * b_step];
+  for (int64_t i = 0; i < n; ++i) out[i] = condition[i * condition_step] ? a[i * a_step] : b[i * b_step];
 }
 
 template <class T>
 void fill(ElementwiseKernels<T>& kernels) {
   kernels = {{map_unary<T, Negate>, map_unary<T, Absolute>, map_unary<T, Sign>, map_unary<T, Square>,
-              map_unary<T, Sqrt>, map_unary<T, Exp>, map_unary<T, Log>, map_unary<T, Sin>,
-              map_unary<T, Cos>, map_unary<T, Tanh>, map_unary<T, Sigmoid>, map_unary<T, Relu>},
+              map_unary<T, Sqrt>, map_unary<T, Exp>, map_unary<T, Log>, map_unary<T, Sin>, map_unary<T, Cos>,
+              map_unary<T, Tanh>, map_unary<T, Sigmoid>, map_unary<T, Relu>},
              {map_binary<T, Add>, map_binary<T, Subtract>, map_binary<T, Multiply>, map_binary<T, Divide>,
               map_binary<T, Power>, map_binary<T, Maximum>, map_binary<T, Minimum>,
               map_binary<T, ReluGradient>, map_binary<T, SigmoidGradient>, map_binary<T, TanhGradient>},

@@ -6,12 +6,15 @@
 namespace chainrule {
 
 // The order is the order of the functions in the tables below.
-enum class UnaryOp {
-  negate, absolute, sign, square, sqrt, exp, log, sin, cos, tanh, sigmoid, relu,
-  count
-};
+enum class UnaryOp { negate, absolute, sign, square, sqrt, exp, log, sin, cos, tanh, sigmoid, relu, count };
 enum class BinaryOp {
-  add, subtract, multiply, divide, power, maximum, minimum,
+  add,
+  subtract,
+  multiply,
+  divide,
+  power,
+  maximum,
+  minimum,
   // The derivatives that training runs at every step, in one pass each. The first argument is the incoming
   // gradient, the second what the forward pass kept.
   relu_gradient,     // g where y > 0, else 0

@@ -1,4 +1,5 @@
-// Losses of scores (N, C) against labels (N,), a range of rows at a time. Labels were checked to lie in [0, C).
+// Losses of scores (N, C) against labels (N,), a range of rows at a time. Labels were checked to lie in [0,
+// C).
 #pragma once
 
 #include <cstdint>

@@ -165,9 +165,9 @@ void narrow(const T* a, int64_t a_row, int64_t rows, const T* b, int64_t columns
       const int64_t first = columns * group / groups, last = columns * (group + 1) / groups;
       for (int64_t i = 0; i < rows; i += dot_rows) {
         const int64_t height = rows - i < dot_rows ? rows - i : dot_rows;
-        dot_dispatch<T, dot_rows, dot_columns>(
-            static_cast<int>(height), static_cast<int>(last - first), a + i * a_row + k, a_row,
-            b + first * k_size + k, k_size, depth, sums + i * columns + first, columns);
+        dot_dispatch<T, dot_rows, dot_columns>(static_cast<int>(height), static_cast<int>(last - first),
+                                               a + i * a_row + k, a_row, b + first * k_size + k, k_size,
+                                               depth, sums + i * columns + first, columns);
       }
     }
   }

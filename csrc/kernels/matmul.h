@@ -1,7 +1,7 @@
 // The inner parts of matrix multiplication: packing, the register tile, and products with few columns.
 //
-// Blocking follows Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication (2008): a panel of B
-// stays in the first cache while tiles of A stream past it from the second.
+// Blocking follows Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication (2008): a panel
+// of B stays in the first cache while tiles of A stream past it from the second.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Sums and extremes along the middle axis of (outer, n, inner) arrays, and the gather and scatter that are each
-// other's adjoints.
+// Sums and extremes along the middle axis of (outer, n, inner) arrays, and the gather and scatter that are
+// each other's adjoints.
 #pragma once
 
 #include <cstdint>

@@ -73,9 +73,8 @@ void backward(SoftmaxOutput output, const T* y, const T* g, int64_t n, int64_t s
   const bool plain = output == SoftmaxOutput::softmax;
   if (stride == 1 && columns == 1) {
     Vec<T> parts = {};
-    for_vectors<T>(n, [&](int64_t i, auto get, auto) {
-      parts += plain ? get(g + i) * get(y + i) : get(g + i);
-    });
+    for_vectors<T>(n,
+                   [&](int64_t i, auto get, auto) { parts += plain ? get(g + i) * get(y + i) : get(g + i); });
     T total = sum_lanes<T>(parts);
     for_vectors<T>(n, [&](int64_t i, auto get, auto put) {
       Vec<T> gradient = get(g + i), value = get(y + i);

@@ -1,8 +1,8 @@
 // Softmax, log-softmax and log-sum-exp along the middle axis of (outer, n, inner) arrays: one outer slice of
 // rows at a time, either inner == 1 (`row`) or a run of columns (`columns`).
 //
-// Scores of -inf are masked: they get probability 0 and send no gradient. When all are masked the probabilities
-// are 0, the log-sum-exp and the log-probabilities -inf. A score of +inf or NaN gives NaN.
+// Scores of -inf are masked: they get probability 0 and send no gradient. When all are masked the
+// probabilities are 0, the log-sum-exp and the log-probabilities -inf. A score of +inf or NaN gives NaN.
 #pragma once
 
 #include <cstdint>

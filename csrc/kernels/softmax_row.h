@@ -1,5 +1,6 @@
 // What softmax and the cross-entropy loss share: the largest score of a row and the sum of the shifted
-// exponentials. Subtracting the largest score keeps every exponential at or below 1 (the lectures' "log C" shift).
+// exponentials. Subtracting the largest score keeps every exponential at or below 1 (the lectures' "log C"
+// shift).
 #pragma once
 
 #include "simd/math.h"

@@ -88,9 +88,8 @@ struct Walk {
 template <class Body>
 void in_chunks(int64_t n, int64_t cost_per_value, const Body& body) {
   const int64_t per_chunk = values_per_chunk / cost_per_value;
-  parallel_for((n + per_chunk - 1) / per_chunk, [&](int64_t chunk) {
-    body(chunk * per_chunk, std::min(n, (chunk + 1) * per_chunk));
-  });
+  parallel_for((n + per_chunk - 1) / per_chunk,
+               [&](int64_t chunk) { body(chunk * per_chunk, std::min(n, (chunk + 1) * per_chunk)); });
 }
 
 }  // namespace
@@ -103,8 +102,8 @@ Shape broadcast_shape(const char* operation, const Shape& a, const Shape& b) {
     int64_t y = from_end <= b.size() ? b[b.size() - from_end] : 1;
     if (x != y && x != 1 && y != 1)
       throw std::invalid_argument(std::string(operation) + ": shapes " + shape_text(a) + " and " +
-                                  shape_text(b) + " do not broadcast: sizes " + std::to_string(x) +
-                                  " and " + std::to_string(y) + " differ and neither is 1");
+                                  shape_text(b) + " do not broadcast: sizes " + std::to_string(x) + " and " +
+                                  std::to_string(y) + " differ and neither is 1");
     out[i] = x == 1 ? y : x;
   }
   element_count(out, operation);
@@ -130,7 +129,7 @@ void apply_binary(BinaryOp op, const ArrayView<T>& a, const ArrayView<T>& b, T* 
   const Shape shape = broadcast_shape("elementwise", a.shape, b.shape);
   const Walk<2> walk(shape, {&a.shape, &b.shape});
   in_chunks(element_count(shape, "elementwise"), cost_per_value, [&](int64_t begin, int64_t end) {
-    walk.rows(begin, end, [&](const int64_t(&offsets)[2], int64_t at, int64_t count) {
+    walk.rows(begin, end, [&](const int64_t (&offsets)[2], int64_t at, int64_t count) {
       kernel(a.data + offsets[0], walk.strides[0].back(), b.data + offsets[1], walk.strides[1].back(),
              out + at, count);
     });
@@ -148,17 +147,17 @@ void apply_where(const ArrayView<uint8_t>& condition, const ArrayView<T>& a, con
   const Shape shape = broadcast_shape("where", broadcast_shape("where", a.shape, b.shape), condition.shape);
   const Walk<3> walk(shape, {&condition.shape, &a.shape, &b.shape});
   in_chunks(element_count(shape, "where"), 2, [&](int64_t begin, int64_t end) {
-    walk.rows(begin, end, [&](const int64_t(&offsets)[3], int64_t at, int64_t count) {
-      kernel(condition.data + offsets[0], walk.strides[0].back(), a.data + offsets[1],
-             walk.strides[1].back(), b.data + offsets[2], walk.strides[2].back(), out + at, count);
+    walk.rows(begin, end, [&](const int64_t (&offsets)[3], int64_t at, int64_t count) {
+      kernel(condition.data + offsets[0], walk.strides[0].back(), a.data + offsets[1], walk.strides[1].back(),
+             b.data + offsets[2], walk.strides[2].back(), out + at, count);
     });
   });
 }
 
-#define CHAINRULE_INSTANTIATE(T)                                                                       \
-  template void apply_unary<T>(UnaryOp, const T*, T*, int64_t);                                        \
-  template void apply_binary<T>(BinaryOp, const ArrayView<T>&, const ArrayView<T>&, T*);               \
-  template void apply_small<T>(BinaryOp, const T*, const T*, int64_t, T*, int64_t);                    \
+#define CHAINRULE_INSTANTIATE(T)                                                         \
+  template void apply_unary<T>(UnaryOp, const T*, T*, int64_t);                          \
+  template void apply_binary<T>(BinaryOp, const ArrayView<T>&, const ArrayView<T>&, T*); \
+  template void apply_small<T>(BinaryOp, const T*, const T*, int64_t, T*, int64_t);      \
   template void apply_where<T>(const ArrayView<uint8_t>&, const ArrayView<T>&, const ArrayView<T>&, T*);
 CHAINRULE_INSTANTIATE(float)
 CHAINRULE_INSTANTIATE(double)

@@ -71,12 +71,12 @@ void hinge_gradient(const T* x, const int64_t* labels, int64_t rows, int64_t cla
   });
 }
 
-#define CHAINRULE_INSTANTIATE(T)                                                                         \
-  template void cross_entropy<T>(const T*, const int64_t*, int64_t, int64_t, double, T*);                \
-  template void cross_entropy_gradient<T>(const T*, const int64_t*, int64_t, int64_t, double, const T*,  \
-                                          int64_t, T*);                                                  \
-  template void hinge<T>(const T*, const int64_t*, int64_t, int64_t, double, bool, T*);                  \
-  template void hinge_gradient<T>(const T*, const int64_t*, int64_t, int64_t, double, bool, const T*,    \
+#define CHAINRULE_INSTANTIATE(T)                                                                        \
+  template void cross_entropy<T>(const T*, const int64_t*, int64_t, int64_t, double, T*);               \
+  template void cross_entropy_gradient<T>(const T*, const int64_t*, int64_t, int64_t, double, const T*, \
+                                          int64_t, T*);                                                 \
+  template void hinge<T>(const T*, const int64_t*, int64_t, int64_t, double, bool, T*);                 \
+  template void hinge_gradient<T>(const T*, const int64_t*, int64_t, int64_t, double, bool, const T*,   \
                                   int64_t, T*);
 CHAINRULE_INSTANTIATE(float)
 CHAINRULE_INSTANTIATE(double)

@@ -43,8 +43,7 @@ void multiply_narrow(const Problem<T>& p) {
   parallel_for(divide_up(p.k, block), [&](int64_t chunk) {
     const int64_t first = chunk * block, last = std::min(p.k, first + block);
     for (int64_t j = 0; j < p.n; ++j)
-      for (int64_t k = first; k < last; ++k)
-        columns[j * p.k + k] = p.b.data[k * p.b.row + j * p.b.column];
+      for (int64_t k = first; k < last; ++k) columns[j * p.k + k] = p.b.data[k * p.b.row + j * p.b.column];
   });
   const int64_t work_per_row = p.n * p.k;
   // Many rows a chunk, for each chunk reads all of B's columns from the second cache.
@@ -52,8 +51,8 @@ void multiply_narrow(const Problem<T>& p) {
   rows = rows / 4 * 4;
   parallel_for(divide_up(p.m, rows), [&](int64_t chunk) {
     int64_t first = chunk * rows, count = std::min(rows, p.m - first);
-    kernel.narrow(p.a.data + first * p.a.row, p.a.row, count, columns.data(), p.n, p.k,
-                  p.c + first * p.c_row, p.c_row, p.c_column);
+    kernel.narrow(p.a.data + first * p.a.row, p.a.row, count, columns.data(), p.n, p.k, p.c + first * p.c_row,
+                  p.c_row, p.c_column);
   });
 }
 
@@ -104,11 +103,13 @@ void multiply_blocked(const Problem<T>& p) {
       });
     }
 
-    // A chunk is a block of row tiles by a block of panels. Which tiles share a chunk does not touch the bits.
+    // A chunk is a block of row tiles by a block of panels. Which tiles share a chunk does not touch the
+    // bits.
     const int64_t tile_work = height * panel * depth;
     int64_t tiles = row_tiles * panels;
-    int64_t per_chunk = std::clamp(tiles / 16, divide_up(smallest_chunk_work, tile_work),
-                                   std::max(divide_up(chunk_work, tile_work), divide_up(smallest_chunk_work, tile_work)));
+    int64_t per_chunk =
+        std::clamp(tiles / 16, divide_up(smallest_chunk_work, tile_work),
+                   std::max(divide_up(chunk_work, tile_work), divide_up(smallest_chunk_work, tile_work)));
     const int64_t rows_per_chunk = std::min(row_tiles, per_chunk);
     const int64_t panels_per_chunk = std::max<int64_t>(1, std::min(panels, per_chunk / rows_per_chunk));
     const int64_t row_chunks = divide_up(row_tiles, rows_per_chunk);

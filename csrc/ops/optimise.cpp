@@ -32,7 +32,8 @@ void sgd_step(const std::vector<ParameterSlot<T>>& parameters, const SgdSettings
   };
   std::vector<Piece> pieces;
   for (size_t p = 0; p < parameters.size(); ++p)
-    for (int64_t first = 0; first < parameters[p].size; first += values_per_chunk) pieces.push_back({p, first});
+    for (int64_t first = 0; first < parameters[p].size; first += values_per_chunk)
+      pieces.push_back({p, first});
   auto kernel = kernels<T>().optimise.sgd;
   auto run = [&](int64_t i) {
     const Piece piece = pieces[static_cast<size_t>(i)];

@@ -86,9 +86,9 @@ void sum_columns(const T* x, const ReduceShape& s, T* out) {
 
 void check_reduce_shape(const char* operation, const ReduceShape& shape, int64_t elements) {
   if (element_count({shape.outer, shape.n, shape.inner}, operation) != elements)
-    throw std::invalid_argument(std::string(operation) + ": (outer, n, inner) = " +
-                                shape_text({shape.outer, shape.n, shape.inner}) + " does not hold " +
-                                std::to_string(elements) + " elements");
+    throw std::invalid_argument(std::string(operation) +
+                                ": (outer, n, inner) = " + shape_text({shape.outer, shape.n, shape.inner}) +
+                                " does not hold " + std::to_string(elements) + " elements");
 }
 
 template <class T>
@@ -150,10 +150,10 @@ void gather(const T* x, const int64_t* indices, const ReduceShape& s, T* out) {
       out[o * s.inner + i] = x[(o * s.n + indices[o * s.inner + i]) * s.inner + i];
 }
 
-#define CHAINRULE_INSTANTIATE(T)                                                            \
-  template void reduce_sum<T>(const T*, const ReduceShape&, T*);                            \
-  template void reduce_extreme<T>(Extreme, const T*, const ReduceShape&, T*, int64_t*);     \
-  template void scatter<T>(const T*, const int64_t*, const ReduceShape&, T*);               \
+#define CHAINRULE_INSTANTIATE(T)                                                        \
+  template void reduce_sum<T>(const T*, const ReduceShape&, T*);                        \
+  template void reduce_extreme<T>(Extreme, const T*, const ReduceShape&, T*, int64_t*); \
+  template void scatter<T>(const T*, const int64_t*, const ReduceShape&, T*);           \
   template void gather<T>(const T*, const int64_t*, const ReduceShape&, T*);
 CHAINRULE_INSTANTIATE(float)
 CHAINRULE_INSTANTIATE(double)

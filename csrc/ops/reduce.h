@@ -1,5 +1,5 @@
-// Sums and extremes along the middle axis of a contiguous (outer, n, inner) array. The caller brings any set of
-// axes into that form. Sums are taken in one order whatever the number of threads.
+// Sums and extremes along the middle axis of a contiguous (outer, n, inner) array. The caller brings any set
+// of axes into that form. Sums are taken in one order whatever the number of threads.
 #pragma once
 
 #include <cstdint>

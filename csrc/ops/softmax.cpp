@@ -18,7 +18,8 @@ template <class T, class Body>
 void over_strips(const ReduceShape& s, const Body& body) {
   const int64_t strips = (s.inner + columns_per_strip - 1) / columns_per_strip;
   const int64_t items = s.outer * strips;
-  const int64_t chunks = chunk_count(items, s.n * std::min(s.inner, columns_per_strip) * work_per_value, 1 << 17);
+  const int64_t chunks =
+      chunk_count(items, s.n * std::min(s.inner, columns_per_strip) * work_per_value, 1 << 17);
   parallel_for(chunks, [&](int64_t chunk) {
     T scratch[2 * columns_per_strip];
     for (int64_t item = items * chunk / chunks; item < items * (chunk + 1) / chunks; ++item) {
@@ -54,8 +55,8 @@ void softmax_backward(SoftmaxOutput output, const T* y, const T* g, const Reduce
   });
 }
 
-#define CHAINRULE_INSTANTIATE(T)                                                       \
-  template void softmax_forward<T>(SoftmaxOutput, const T*, const ReduceShape&, T*);   \
+#define CHAINRULE_INSTANTIATE(T)                                                     \
+  template void softmax_forward<T>(SoftmaxOutput, const T*, const ReduceShape&, T*); \
   template void softmax_backward<T>(SoftmaxOutput, const T*, const T*, const ReduceShape&, T*);
 CHAINRULE_INSTANTIATE(float)
 CHAINRULE_INSTANTIATE(double)

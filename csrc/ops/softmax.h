@@ -1,5 +1,6 @@
-// Softmax, log-softmax and log-sum-exp along the middle axis of a contiguous (outer, n, inner) array; what they
-// do with masked scores stands in kernels/softmax.h. An axis of size 0 gives nothing, or a log-sum-exp of -inf.
+// Softmax, log-softmax and log-sum-exp along the middle axis of a contiguous (outer, n, inner) array; what
+// they do with masked scores stands in kernels/softmax.h. An axis of size 0 gives nothing, or a log-sum-exp
+// of -inf.
 #pragma once
 
 #include "kernels/softmax.h"

@@ -14,7 +14,7 @@ namespace chainrule {
 
 namespace {
 
-constexpr size_t alignment = 64;              // a cache line, and the widest vector
+constexpr size_t alignment = 64;               // a cache line, and the widest vector
 constexpr size_t huge_page = size_t{2} << 20;  // from here on, ask for huge pages: fewer TLB misses
 
 // Size classes: four to each power of two, so at most a quarter of a block is unused. Class 0 holds 64 bytes.
@@ -49,8 +49,7 @@ struct Pool {
 Pool& pool() {
   static Pool* the_pool = [] {
     // A fork must not happen while another thread holds the lock, or the child could never take it.
-    pthread_atfork([] { pool().mutex.lock(); }, [] { pool().mutex.unlock(); },
-                   [] { pool().mutex.unlock(); });
+    pthread_atfork([] { pool().mutex.lock(); }, [] { pool().mutex.unlock(); }, [] { pool().mutex.unlock(); });
     return new Pool;
   }();
   return *the_pool;

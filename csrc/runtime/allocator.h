@@ -14,9 +14,9 @@ void* allocate(size_t bytes);
 void release(void* memory, size_t bytes) noexcept;
 
 struct AllocatorStatistics {
-  int64_t bytes_in_use;   // handed out now
-  int64_t bytes_kept;     // held for reuse
-  int64_t peak_in_use;    // the most handed out at once since the last reset
+  int64_t bytes_in_use;  // handed out now
+  int64_t bytes_kept;    // held for reuse
+  int64_t peak_in_use;   // the most handed out at once since the last reset
 };
 AllocatorStatistics allocator_statistics();
 void reset_peak();

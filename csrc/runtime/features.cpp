@@ -71,8 +71,7 @@ void set_active_isa(Isa isa) {
 Isa parse_isa(const std::string& name) {
   for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512})
     if (name == isa_name(isa)) return isa;
-  throw std::invalid_argument("instruction set '" + name +
-                              "' is not known: use baseline, avx2 or avx512");
+  throw std::invalid_argument("instruction set '" + name + "' is not known: use baseline, avx2 or avx512");
 }
 
 }  // namespace chainrule

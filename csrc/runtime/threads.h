@@ -25,8 +25,7 @@ void run_chunks(int64_t chunks, ChunkFunction function, const void* context);
 template <class Body>
 void parallel_for(int64_t chunks, const Body& body) {
   detail::run_chunks(
-      chunks, [](const void* context, int64_t chunk) { (*static_cast<const Body*>(context))(chunk); },
-      &body);
+      chunks, [](const void* context, int64_t chunk) { (*static_cast<const Body*>(context))(chunk); }, &body);
 }
 
 // The number of chunks for `items` of `work` each (in units of about one flop), so that a chunk is worth the

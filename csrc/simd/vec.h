@@ -1,8 +1,8 @@
-// The one vector type that kernels are written in: GCC/Clang vector extensions, as wide as the instruction set
-// that the including file is compiled for (CHAINRULE_ISA, set by the build).
+// The one vector type that kernels are written in: GCC/Clang vector extensions, as wide as the instruction
+// set that the including file is compiled for (CHAINRULE_ISA, set by the build).
 //
-// Everything here and in kernels/ lives in a namespace of the instruction set's name, and uses no templates or
-// inline functions of the standard library: the linker merges those by name, and could give the baseline a
+// Everything here and in kernels/ lives in a namespace of the instruction set's name, and uses no templates
+// or inline functions of the standard library: the linker merges those by name, and could give the baseline a
 // copy that was compiled for AVX-512.
 #pragma once
 
@@ -168,8 +168,9 @@ inline void for_vectors(int64_t n, Body body) {
   for (; i + L <= n; i += L)
     body(i, [](const T* p) { return load(p); }, [](T* p, Vec<T> v) { store<T>(p, v); });
   if (int64_t left = n - i; left > 0)
-    body(i, [left](const T* p) { return load_first(p, left); },
-         [left](T* p, Vec<T> v) { store_first<T>(p, v, left); });
+    body(
+        i, [left](const T* p) { return load_first(p, left); },
+        [left](T* p, Vec<T> v) { store_first<T>(p, v, left); });
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

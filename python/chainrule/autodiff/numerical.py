@@ -127,8 +127,8 @@ def check_gradients(f, inputs, rtol=None, atol=None, step=None, worst=5) -> None
             for relative, i, where, a, n in failures[:worst]
         ]
         raise GradientError(
-            f"check_gradients: {len(failures)} entries differ by more than {atol:g} + {rtol:g} |numerical|; the worst:\n"
-            + "\n".join(lines)
+            f"check_gradients: {len(failures)} entries differ by more than {atol:g} + {rtol:g} |numerical|; "
+            "the worst:\n" + "\n".join(lines)
         )
 
 

@@ -42,7 +42,9 @@ class DataLoader:
             if batch_size < 1:
                 raise ValueError(f"DataLoader: batch_size {batch_size} is below 1")
         if drop_last and batch_size is not None and batch_size > len(images):
-            raise ValueError(f"DataLoader: drop_last with batch_size {batch_size} leaves none of {len(images)} examples")
+            raise ValueError(
+                f"DataLoader: drop_last with batch_size {batch_size} leaves none of {len(images)} examples"
+            )
         self.images = np.asarray(images)
         self.labels = np.asarray(labels)
         self.batch_size = len(images) if batch_size is None else batch_size

@@ -39,7 +39,9 @@ def load_mnist(root) -> Dataset:
         images = _read_idx(images_path, "images")
         labels = _read_idx(labels_path, "labels").astype(np.int64)
         if len(images) != len(labels):
-            raise DataError(f"{labels_path}: {len(labels)} labels for the {len(images)} images of {images_path.name}")
+            raise DataError(
+                f"{labels_path}: {len(labels)} labels for the {len(images)} images of {images_path.name}"
+            )
         check_labels(str(labels_path), labels, 10)
         splits.append(Split(images[..., None], labels))
     if splits[0].images.shape[1:] != splits[1].images.shape[1:]:
@@ -51,7 +53,9 @@ def load_mnist(root) -> Dataset:
 
 def _find(root: Path, prefix: str, what: str, dimensions: int) -> Path:
     names = [
-        f"{prefix}-{what}{separator}idx{dimensions}-ubyte{ending}" for ending in ("", ".gz") for separator in "-."
+        f"{prefix}-{what}{separator}idx{dimensions}-ubyte{ending}"
+        for ending in ("", ".gz")
+        for separator in "-."
     ]
     for name in names:
         if (root / name).is_file():

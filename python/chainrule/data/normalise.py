@@ -51,7 +51,9 @@ class Identity:
             if not hasattr(self, "input_shape"):
                 raise ValueError(f"{name}: fit it on the training inputs first")
             if x.shape[1:] != self.input_shape:
-                raise ValueError(f"{name}: inputs of shape {x.shape[1:]}, it was fitted on {self.input_shape}")
+                raise ValueError(
+                    f"{name}: inputs of shape {x.shape[1:]}, it was fitted on {self.input_shape}"
+                )
         if x.dtype.kind == "f" and not np.isfinite(x).all():
             raise ValueError(f"{name}: inputs hold NaN or infinite values")
         return x
@@ -148,7 +150,9 @@ class Whiten(Identity):
             # A variance of 0 comes out of eigh as round-off of the largest: below that there is no direction.
             floor = max(variances[0], 0.0) * features * np.finfo(np.float64).eps
             real = variances > floor
-            directions = directions * np.where(real, 1 / np.sqrt(np.where(real, variances, 1.0) + self.epsilon), 0.0)
+            directions = directions * np.where(
+                real, 1 / np.sqrt(np.where(real, variances, 1.0) + self.epsilon), 0.0
+            )
         self.projection = directions
 
     def _apply(self, x):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from chainrule.models.classifier import Classifier
 from chainrule.nn.activation import ReLU
 from chainrule.nn.initialise import as_generator
@@ -30,7 +32,7 @@ class MLP(Classifier):
         rng = as_generator(seed)
         layers = []
         widths = (in_features, *hidden)
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [Linear(before, after, initialise="he", rng=rng), ReLU()]
         layers.append(Linear(widths[-1], classes, initialise="glorot", rng=rng))
         self.layers = Sequential(*layers)

@@ -1,10 +1,41 @@
-"""The training job: from settings to a run folder.
+"""Training as a job: settings, the training loop, checkpoints and run folders.
 
-- `settings`: what a run is made with, from flags, TOML or Python, checked and complete. `kinds`: its values.
-- `build`: the tables of data sets and models by name, and their defaults.
-- `fit`: the loop. `evaluate`: a model on a test set.
-- `checkpoint`: a run's whole state as one file. `run_folder`: files that are written whole or not at all.
-- `job`: all of these as one job, new or resumed. `summary`: its report.
-
-`job`, `summary`, `checkpoint` and TOML files need the packages of the extra `cli`; the rest needs NumPy alone.
+Needs what the extra `cli` installs (safetensors, tomli-w; tomli on Python 3.10); `import chainrule` does not
+import it. Reports are made by `chainrule.view`, commands by `chainrule.cli`.
 """
+
+from chainrule.train.checkpoint import Checkpoint, read_checkpoint
+from chainrule.train.errors import (
+    CheckpointError,
+    DivergenceError,
+    RunFolderError,
+    SettingsError,
+    TrainError,
+)
+from chainrule.train.evaluate import Evaluation, evaluate
+from chainrule.train.fit import Callback, EpochRecord, Progress, fit
+from chainrule.train.job import Job, SaveRun, Trained
+from chainrule.train.run_folder import RunFolder
+from chainrule.train.settings import RunOptions, TrainSettings
+
+__all__ = [
+    "Callback",
+    "Checkpoint",
+    "CheckpointError",
+    "DivergenceError",
+    "EpochRecord",
+    "Evaluation",
+    "Job",
+    "Progress",
+    "RunFolder",
+    "RunFolderError",
+    "RunOptions",
+    "SaveRun",
+    "SettingsError",
+    "TrainError",
+    "TrainSettings",
+    "Trained",
+    "evaluate",
+    "fit",
+    "read_checkpoint",
+]

@@ -1,179 +1,121 @@
-"""Data sets and models by name: one table each, with the defaults that suit them.
+"""Data, normaliser, model and optimizer from the names in the settings: one registry for each kind.
 
-Whoever adds a data set or a model adds a row here; the command line, the settings and the report follow. What a
-setting means and how it is checked is in `settings.py`.
+A new data set, normalisation or model is an entry here and its name in `settings`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
 import numpy as np
 
-import chainrule as cr
-from chainrule import data, models
-from chainrule.train.errors import RunError
+from chainrule import models, optim
+from chainrule.data import (
+    Dataset,
+    Identity,
+    Normaliser,
+    Scale,
+    Standardise,
+    Whiten,
+    load_cifar10,
+    load_digits,
+    load_mnist,
+    load_npz,
+)
+from chainrule.models.classifier import Classifier
+from chainrule.train.errors import TrainError
+from chainrule.train.settings import TrainSettings
 
-if TYPE_CHECKING:
-    from chainrule.train.settings import TrainSettings
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class DataKind:
-    """A data set that has a name.
+    """How a data set is loaded, and the values of black and white in it (None: see `value_range`)."""
 
-    Attributes:
-        load: the data set from the folder of its files, or from None when it ships inside the package.
-        rooted: whether it needs that folder.
-        defaults: of settings, over those of the model.
-    """
-
-    load: Callable[[str | None], Any]
-    rooted: bool
-    defaults: dict[str, Any] = field(default_factory=dict)
+    load: Callable[[TrainSettings], Dataset]
+    value_range: Range | None
 
 
 @dataclass(frozen=True)
 class ModelKind:
-    """A model that has a name.
+    """How a model is made, and whether a softmax of its scores gives probabilities."""
 
-    Attributes:
-        make: the model from settings, the values of one input and the number of classes.
-        row_losses: the loss of each row of scores (N, classes), (N,).
-        probabilistic: whether softmax of the scores is its probability of each class.
-        labelled_units: whether the first layer has one unit a class.
-        uses: the settings that only some models have, with their defaults.
-        defaults: of other settings.
-    """
-
-    make: Callable[[TrainSettings, int, int], Any]
-    row_losses: Callable[[TrainSettings, np.ndarray, np.ndarray], np.ndarray]
-    probabilistic: bool
-    labelled_units: bool
-    uses: dict[str, Any] = field(default_factory=dict)
-    defaults: dict[str, Any] = field(default_factory=dict)
+    title: str
+    build: Callable[[TrainSettings, int, int], Classifier]
+    probabilities: bool
 
 
-def _softmax_losses(settings: TrainSettings, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return cr.softmax_cross_entropy(scores, labels, reduction="none")
-
-
-def _hinge_losses(settings: TrainSettings, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return cr.multiclass_hinge(
-        scores, labels, delta=settings.delta, squared=settings.squared_hinge, reduction="none"
-    )
-
-
-DATA: dict[str, DataKind] = {
-    "digits": DataKind(
-        load=lambda root: data.load_digits(),
-        rooted=False,
-        defaults={"epochs": 30, "batch_size": 32},
-    ),
-    "mnist": DataKind(load=lambda root: data.load_mnist(root), rooted=True),
-    "cifar10": DataKind(load=lambda root: data.load_cifar10(root), rooted=True),
+DATA = {
+    "digits": DataKind(lambda s: load_digits(), (0.0, 16.0)),
+    "mnist": DataKind(lambda s: load_mnist(s.root or "."), (0.0, 255.0)),
+    "cifar10": DataKind(lambda s: load_cifar10(s.root or "."), (0.0, 255.0)),
 }
+NPZ = DataKind(lambda s: load_npz(s.data), None)
 
-NPZ = ".npz"  # a data set without a name: any file of this ending
-
-MODELS: dict[str, ModelKind] = {
+MODELS = {
     "svm": ModelKind(
-        make=lambda settings, features, classes: models.LinearSVM(
-            features,
-            classes,
-            delta=settings.delta,
-            squared=settings.squared_hinge,
-            seed=settings.seed,
+        "linear SVM",
+        lambda s, features, classes: models.LinearSVM(
+            features, classes, delta=s.delta, squared=s.squared_hinge, seed=s.seed
         ),
-        row_losses=_hinge_losses,
-        probabilistic=False,
-        labelled_units=True,
-        uses={"delta": 1.0, "squared_hinge": False},
-        defaults={"lr": 0.001},
+        probabilities=False,
     ),
     "softmax": ModelKind(
-        make=lambda settings, features, classes: models.SoftmaxRegression(
-            features, classes, seed=settings.seed
-        ),
-        row_losses=_softmax_losses,
-        probabilistic=True,
-        labelled_units=True,
-        defaults={"lr": 0.01},
+        "softmax classifier",
+        lambda s, features, classes: models.SoftmaxRegression(features, classes, seed=s.seed),
+        probabilities=True,
     ),
     "mlp": ModelKind(
-        make=lambda settings, features, classes: models.MLP(
-            features, settings.hidden, classes, seed=settings.seed
-        ),
-        row_losses=_softmax_losses,
-        probabilistic=True,
-        labelled_units=False,
-        uses={"hidden": (100,)},
-        defaults={"lr": 0.02},
+        "multi-layer perceptron",
+        lambda s, features, classes: models.MLP(features, s.hidden, classes, seed=s.seed),
+        probabilities=True,
     ),
 }
 
-# Where neither the model nor the data set says otherwise.
-DEFAULTS: dict[str, Any] = {
-    "epochs": 10,
-    "batch_size": 64,
-    "lr": 0.01,
-    "momentum": 0.9,
-    "nesterov": False,
-    "l1": 0.0,
-    "l2": 1e-4,
-    "normalize": "standard",
+NORMALISERS: dict[str, Callable[[Range], Normaliser]] = {
+    "none": lambda value_range: Identity(),
+    "scale": lambda value_range: Scale(value_range[0], 1 / (value_range[1] - value_range[0])),
+    "standard": lambda value_range: Standardise(),
+    # Directions that vary by less than a thirtieth of the range are mostly noise: the default epsilon is for
+    # inputs of unit size and would blow them up to the size of the others.
+    "whiten": lambda value_range: Whiten(epsilon=1e-3 * (value_range[1] - value_range[0]) ** 2),
 }
 
 
-def defaults_of(model: str, data_name: str) -> dict[str, Any]:
-    """Every setting that has a default for this model and data set, with it."""
-    kind = DATA.get(data_name)
-    own = MODELS[model]
-    return {**DEFAULTS, **own.uses, **own.defaults, **(kind.defaults if kind else {})}
+def load_data(settings: TrainSettings) -> tuple[Dataset, Range]:
+    """The data set and its value range. Errors: DataError."""
+    kind = DATA.get(settings.data, NPZ)
+    data = kind.load(settings)
+    return data, kind.value_range or value_range(data.train.images)
 
 
-def build_data(settings: TrainSettings) -> Any:
-    """The data set that the settings name.
-
-    Errors: DataError and OSError of the loader; RunError when a part of it holds nothing.
-    """
-    kind = DATA.get(settings.data)
-    if kind is None:
-        dataset = data.load_npz(settings.data)
-    else:
-        dataset = kind.load(settings.root)
-    for part, split in (("training", dataset.train), ("test", dataset.test)):
-        if len(split.labels) == 0:
-            raise RunError(f"data: {settings.data} has no {part} examples: a run needs both")
-    return dataset
+def value_range(images: np.ndarray) -> Range:
+    """The values of black and white: 0 and 255 for bytes, else the least and the greatest of all values."""
+    if images.dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = float(images.min()), float(images.max())
+    return (low, high) if high > low else (low, low + 1.0)
 
 
-def build_model(settings: TrainSettings, features: int, classes: int) -> Any:
-    """The model that the settings name, for inputs of this many values.
-
-    Errors: RunError when it cannot be built, as for widths that no memory holds.
-    """
+def fit_normaliser(settings: TrainSettings, data: Dataset, value_range: Range) -> Normaliser:
+    """The normaliser that the settings name, fitted on the training set alone."""
     try:
-        return MODELS[settings.model].make(settings, features, classes)
-    except (ValueError, MemoryError, OverflowError) as error:
-        raise RunError(f"model: {settings.model} cannot be built: {error}") from error
+        return NORMALISERS[settings.normalize](value_range).fit(data.train.images)
+    except ValueError as error:
+        raise TrainError(f"normalize {settings.normalize}: {error}") from None
 
 
-def build_optimizer(settings: TrainSettings, model: Any) -> Any:
-    """Gradient descent over all parameters of the model, as the settings say."""
-    return cr.optim.SGD(
-        model.parameters(), settings.lr, momentum=settings.momentum, nesterov=settings.nesterov
+def build_model(settings: TrainSettings, normaliser: Normaliser, classes: int) -> Classifier:
+    """The model that the settings name, for what the normaliser gives."""
+    features = math.prod(normaliser(np.zeros((1, *normaliser.input_shape), np.float32)).shape)
+    return MODELS[settings.model].build(settings, features, classes)
+
+
+def build_optimizer(settings: TrainSettings, model: Classifier) -> optim.SGD:
+    """Gradient descent on all of the model's parameters."""
+    return optim.SGD(
+        model.parameters(), lr=settings.lr, momentum=settings.momentum, nesterov=settings.nesterov
     )
-
-
-def run_name(settings: TrainSettings) -> str:
-    """DATA-MODEL, which names run folders and reports; a file goes by its stem."""
-    return f"{data_name(settings)}-{settings.model}"
-
-
-def data_name(settings: TrainSettings) -> str:
-    """The data set's name, or the stem of its file."""
-    return settings.data if settings.data in DATA else Path(settings.data).stem

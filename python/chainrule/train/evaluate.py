@@ -1,91 +1,68 @@
-"""A model on labelled examples: loss, accuracy, and what it said of each."""
+"""What a model makes of labelled inputs: scores, predictions, loss and accuracy, and its worst mistakes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-import chainrule as cr
-from chainrule.view.confusion import confusion_matrix
-
-ROWS = 1024  # at a time: enough to keep the kernels busy, little memory
+from chainrule import no_grad
+from chainrule.models.classifier import Classifier
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model makes of N examples.
+    """Results on N labelled inputs.
 
     Attributes:
-        loss: the mean of `losses`, plus the penalty if one was given.
-        accuracy: the share of examples whose highest score is their label's, from 0 to 1.
-        labels: (N,) int64, those of the examples.
-        predictions: (N,) int64, the class of the highest score; the first of equals.
-        losses: (N,) the loss of each example, without penalty.
-        scores: (N, classes).
+        loss: the mean loss, without penalties on the weights.
+        scores: (N, classes) float32.
+        labels: (N,) int64.
     """
 
     loss: float
-    accuracy: float
-    labels: np.ndarray
-    predictions: np.ndarray
-    losses: np.ndarray
     scores: np.ndarray
+    labels: np.ndarray
 
     @property
-    def correct(self) -> int:
-        """How many predictions are right."""
-        return int(np.count_nonzero(self.predictions == self.labels))
+    def predictions(self) -> np.ndarray:
+        """(N,): the class with the highest score; the first of several."""
+        return self.scores.argmax(axis=1)
 
-    def confusion(self) -> np.ndarray:
-        """Counts (classes, classes): row the true class, column the predicted one."""
-        return confusion_matrix(self.labels, self.predictions, self.scores.shape[1])
+    @property
+    def accuracy(self) -> float:
+        """The share of predictions that are right."""
+        return float((self.predictions == self.labels).mean())
+
+    def class_accuracies(self) -> list[tuple[int, int]]:
+        """For each class: how many of its inputs are predicted right, and how many there are."""
+        classes = self.scores.shape[1]
+        right = np.bincount(self.labels[self.predictions == self.labels], minlength=classes)
+        total = np.bincount(self.labels, minlength=classes)
+        return list(zip(right.tolist(), total.tolist(), strict=True))
 
 
-def evaluate(
-    model: Any,
-    inputs: np.ndarray,
-    labels: np.ndarray,
-    row_losses: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    *,
-    penalty: float = 0.0,
-) -> Evaluation:
-    """Run a model over examples in batches, without recording a graph.
-
-    Args:
-        model: gives scores (n, classes) of inputs (n, ...).
-        inputs: (N, ...) float, already normalised; N at least 1.
-        labels: (N,) integers.
-        row_losses: the losses (n,) of scores (n, classes) and labels (n,).
-        penalty: added to the mean loss.
-
-    The model is left in the mode, training or evaluation, that it was in.
-
-    Errors: ValueError for no examples, or when inputs and labels differ in number.
-    """
-    if len(inputs) == 0 or len(inputs) != len(labels):
-        raise ValueError(
-            f"evaluate: {len(inputs)} inputs, {len(labels)} labels: give as many of each, at least 1"
+def scores_of(model: Classifier, inputs: np.ndarray, batch_size: int = 1024) -> np.ndarray:
+    """Scores (N, classes) of normalised inputs (N, ...), without recording a graph."""
+    with no_grad():
+        return np.concatenate(
+            [
+                model(inputs[i : i + batch_size]).numpy()
+                for i in range(0, len(inputs), batch_size)
+            ]
         )
-    was_training = model.training
-    model.eval()
-    try:
-        with cr.no_grad():
-            scores = np.concatenate(
-                [model(inputs[i : i + ROWS]).numpy() for i in range(0, len(inputs), ROWS)]
-            )
-    finally:
-        model.train(was_training)
-    labels = np.asarray(labels, dtype=np.int64)
-    losses = np.asarray(row_losses(scores, labels))
-    predictions = scores.argmax(axis=1)
-    return Evaluation(
-        loss=float(losses.mean(dtype=np.float64)) + penalty,
-        accuracy=float(np.mean(predictions == labels)),
-        labels=labels,
-        predictions=predictions,
-        losses=losses,
-        scores=scores,
-    )
+
+
+def evaluate(model: Classifier, inputs: np.ndarray, labels: np.ndarray) -> Evaluation:
+    """Loss and scores on normalised inputs (N, ...) with labels (N,)."""
+    scores = scores_of(model, inputs)
+    return Evaluation(float(model.loss(scores, labels)), scores, labels)
+
+
+def worst_mistakes(model: Classifier, result: Evaluation, count: int) -> np.ndarray:
+    """The indices of the wrongly predicted inputs with the highest losses, highest first, at most `count`."""
+    wrong = np.flatnonzero(result.predictions != result.labels)
+    losses = [
+        float(model.loss(result.scores[i : i + 1], result.labels[i : i + 1])) for i in wrong
+    ]
+    return wrong[np.argsort(losses, kind="stable")[::-1]][:count]

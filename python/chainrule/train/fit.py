@@ -1,158 +1,150 @@
-"""The training loop: stochastic gradient descent over epochs, and the watchers it tells.
+"""The training loop, and what it tells those who watch.
 
-Where the model and the data come from is in `build.py`; what is kept of a run in `job.py`.
+It knows a model, an optimizer and batches; files, settings and displays are left to others.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-import chainrule as cr
-from chainrule.train.errors import Diverged
-from chainrule.train.evaluate import Evaluation
-from chainrule.train.metrics import EpochMetrics
+from chainrule import elastic_net
+from chainrule.data import DataLoader
+from chainrule.models.classifier import Classifier
+from chainrule.optim import SGD
+from chainrule.tensor import Tensor
+from chainrule.train.errors import DivergenceError
+from chainrule.train.evaluate import evaluate
 
 
-class Callback:
-    """A watcher of the loop. Each method does nothing until a subclass says otherwise."""
+@dataclass(frozen=True)
+class EpochRecord:
+    """The figures of one epoch: what `metrics.csv` holds a line of.
 
-    def epoch_begins(self, epoch: int, images: int) -> None:
-        """Before epoch 1, 2, ... over this many training examples."""
-
-    def batch_ends(self, totals: Totals) -> None:
-        """After each step, with what the epoch came to so far."""
-
-    def epoch_ends(self, metrics: EpochMetrics) -> None:
-        """After each epoch and its test."""
-
-
-class Totals:
-    """Sums over the batches of one epoch.
-
-    Attributes:
-        seen: training examples so far.
-        loss_sum, correct: over those examples.
+    train_loss is the mean over the epoch of what was minimised, l1 and l2 penalties included, each batch taken
+    before its step, and train_accuracy that of the same predictions; test figures are those after the epoch,
+    the loss without penalties. seconds is the time of the epoch, testing included.
     """
 
-    def __init__(self) -> None:
-        self.seen = 0
-        self.loss_sum = 0.0
-        self.correct = 0
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    seconds: float
 
-    def add(self, loss: float, scores: np.ndarray, labels: np.ndarray) -> None:
-        """Count one batch with this mean loss."""
-        rows = len(labels)
-        self.seen += rows
-        self.loss_sum += loss * rows
-        self.correct += int(np.count_nonzero(scores.argmax(axis=1) == labels))
+
+@dataclass
+class Progress:
+    """Where an epoch stands: examples seen, their summed loss, and how many were predicted right."""
+
+    epoch: int
+    seen: int = 0
+    loss_sum: float = 0.0
+    right: int = 0
 
     @property
     def loss(self) -> float:
-        """The mean loss so far."""
         return self.loss_sum / self.seen
 
     @property
     def accuracy(self) -> float:
-        """The share of right predictions so far."""
-        return self.correct / self.seen
+        return self.right / self.seen
 
 
-class Penalty:
-    """The elastic net l1 sum|w| + l2 sum w^2 on a model's weights; biases, which have one axis, are left out.
+class Callback:
+    """Watches a run. A subclass defines what it wants to hear of."""
 
-    Args:
-        model: its parameters of two axes and more are penalised.
-        l1, l2: the strengths, at least 0.
-    """
+    def batch_end(self, progress: Progress) -> None:
+        """A step was made."""
 
-    def __init__(self, model: Any, l1: float, l2: float):
-        self.weights = [p for p in model.parameters() if len(p.shape) > 1] if l1 or l2 else []
-        self.l1, self.l2 = l1, l2
-
-    def added_to(self, loss: Any) -> Any:
-        """The loss with the penalty."""
-        return loss + cr.elastic_net(self.weights, self.l1, self.l2) if self.weights else loss
-
-    def value(self) -> float:
-        """The penalty as a number."""
-        with cr.no_grad():
-            return float(cr.elastic_net(self.weights, self.l1, self.l2)) if self.weights else 0.0
-
-
-def train_epoch(
-    model: Any,
-    batches: Iterable[tuple[np.ndarray, np.ndarray]],
-    optimizer: Any,
-    penalty: Penalty,
-    epoch: int,
-    callbacks: Sequence[Callback] = (),
-) -> Totals:
-    """One pass over the batches: a step of the optimizer for each.
-
-    Errors: Diverged as soon as a loss is NaN or infinite, before a step is made with it.
-    """
-    totals = Totals()
-    for inputs, labels in batches:
-        scores = model(inputs)
-        loss = penalty.added_to(model.loss(scores, labels))
-        value = loss.item()
-        if not math.isfinite(value):
-            raise Diverged(epoch, "the training loss", optimizer.lr)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        totals.add(value, scores.numpy(), labels)
-        for callback in callbacks:
-            callback.batch_ends(totals)
-    return totals
+    def epoch_end(self, record: EpochRecord) -> None:
+        """An epoch is over and tested; the model and optimizer hold its result."""
 
 
 def fit(
-    model: Any,
-    loader: Any,
-    optimizer: Any,
-    penalty: Penalty,
-    test: Callable[[], Evaluation],
+    model: Classifier,
+    optimizer: SGD,
+    loader: DataLoader,
+    test: tuple[np.ndarray, np.ndarray],
+    epochs: Iterable[int],
     *,
-    epochs: int,
-    history: Sequence[EpochMetrics] = (),
+    l1: float = 0.0,
+    l2: float = 0.0,
     callbacks: Sequence[Callback] = (),
-) -> list[EpochMetrics]:
-    """Train until `epochs` epochs are done, those of `history` included.
+) -> None:
+    """Train for the given epochs and test after each.
 
     Args:
-        model, optimizer: changed in place.
-        loader: `loader.epoch(k)` gives the batches of epoch k, from 0, which depend on its seed and k alone.
-        penalty: added to each loss.
-        test: evaluates the model on the test set.
-        history: the epochs that are done, when a run goes on.
-        callbacks: told of each batch and epoch, in order.
+        loader: batches of normalised inputs and labels; epoch k takes `loader.epoch(k)`.
+        test: normalised inputs and labels.
+        epochs: their numbers, from 1; a resumed run gives those that are left.
+        l1, l2: weights of the elastic-net penalty on all parameters of two or more axes, biases left out.
 
-    Returns the figures of every epoch.
-
-    Errors: Diverged when a loss or a weight is no longer finite.
+    Errors: DivergenceError as soon as a loss is not finite.
     """
-    done = list(history)
-    for epoch in range(len(done) + 1, epochs + 1):
-        for callback in callbacks:
-            callback.epoch_begins(epoch, len(loader.labels))
+    for epoch in epochs:
         started = time.perf_counter()
-        model.train()
-        totals = train_epoch(model, loader.epoch(epoch - 1), optimizer, penalty, epoch, callbacks)
-        seconds = time.perf_counter() - started
-        tested = test()
-        if not math.isfinite(tested.loss):
-            raise Diverged(epoch, "the test loss", optimizer.lr)
-        done.append(
-            EpochMetrics(
-                epoch, totals.loss, totals.accuracy, tested.loss, tested.accuracy, seconds
-            )
+        # Overflow on the way to divergence is told by the check of the loss, not by NumPy's warnings.
+        with np.errstate(all="ignore"):
+            progress = train_epoch(model, optimizer, loader, epoch, l1, l2, callbacks)
+            result = evaluate(model, *test)
+        if not math.isfinite(result.loss):
+            raise divergence("test loss", result.loss, epoch, optimizer)
+        record = EpochRecord(
+            epoch,
+            progress.loss,
+            progress.accuracy,
+            result.loss,
+            result.accuracy,
+            time.perf_counter() - started,
         )
         for callback in callbacks:
-            callback.epoch_ends(done[-1])
-    return done
+            callback.epoch_end(record)
+
+
+def train_epoch(
+    model: Classifier,
+    optimizer: SGD,
+    loader: DataLoader,
+    epoch: int,
+    l1: float,
+    l2: float,
+    callbacks: Sequence[Callback],
+) -> Progress:
+    """One pass over the training set."""
+    progress = Progress(epoch)
+    for inputs, labels in loader.epoch(epoch):
+        scores = model(inputs)
+        loss = model.loss(scores, labels)
+        if l1 or l2:
+            loss = loss + elastic_net(weights(model), l1, l2)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+        value = loss.item()
+        if not math.isfinite(value):
+            raise divergence("loss", value, epoch, optimizer)
+        progress.seen += len(labels)
+        progress.loss_sum += value * len(labels)
+        progress.right += int((scores.numpy().argmax(axis=1) == labels).sum())
+        for callback in callbacks:
+            callback.batch_end(progress)
+    return progress
+
+
+def weights(model: Classifier) -> list[Tensor]:
+    """The parameters that penalties count: those of two or more axes."""
+    return [p for p in model.parameters() if len(p.shape) >= 2]
+
+
+def divergence(what: str, value: float, epoch: int, optimizer: SGD) -> DivergenceError:
+    return DivergenceError(
+        f"train: the {what} became {value} in epoch {epoch}: the learning rate {optimizer.lr:g} is too high "
+        "for these data: lower --lr"
+    )

@@ -1,17 +1,18 @@
-"""A run folder on disk, whose files are always whole: old or new, never half of each.
+"""The folder of a run: where it lies, and how its files are written so that they are always whole.
 
-What the files hold is decided elsewhere (`job.py`, `checkpoint.py`).
+A new folder is filled under a hidden name beside its place and then renamed; a file that is there is replaced
+in one step. What the files hold is left to others.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from chainrule.train.errors import RunError
+from chainrule.train.errors import RunFolderError
 
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.csv"
@@ -20,93 +21,98 @@ REPORT = "report.html"
 
 
 class RunFolder:
-    """The folder of one run. Nothing is on disk before the first `write`.
+    """A run's folder, which may still have to be made.
 
     Attributes:
-        path: where it is, or will be.
-        exists: whether it is on disk.
+        path: the folder; of a new one without a fixed name, where it will most likely be.
+        exists: whether it was made.
     """
 
-    def __init__(self, path: Path, *, exists: bool, numbered: bool = False):
+    def __init__(self, path: Path, exists: bool, series: str | None = None):
         self.path = path
         self.exists = exists
-        self._numbered = numbered
+        self._series = series  # the name without its number, for a new folder without a fixed name
 
     @classmethod
-    def named(cls, path: str | Path) -> RunFolder:
-        """A new folder of this name. RunError when it holds something, or cannot be made."""
-        path = Path(path).expanduser()
-        if path.is_dir():
-            if any(path.iterdir()):
-                raise RunError(
-                    f"out: {path} is not empty: name a new folder, or continue it with --resume"
-                )
-        elif path.exists() or path.is_symlink():
-            raise RunError(f"out: {path} is not a folder: name a new one")
-        _check_writable(path.parent)
+    def named(cls, name: str) -> RunFolder:
+        """A new folder with this name. Errors: RunFolderError if something is there, or nothing can be made."""
+        path = Path(name)
+        try:
+            if path.is_dir() and any(path.iterdir()):
+                raise RunFolderError(f"out: {path} is not empty: name another folder")
+            if os.path.lexists(path) and not path.is_dir():
+                raise RunFolderError(f"out: {path} is there and no folder: name another")
+        except OSError as error:
+            raise RunFolderError(f"out: {path}: {error.strerror}") from None
+        _check_writable(path)
         return cls(path, exists=False)
 
     @classmethod
-    def numbered(cls, parent: str | Path, name: str) -> RunFolder:
-        """A new folder PARENT/NAME-<n> with the next free number. RunError when it cannot be made."""
-        name = re.sub(r"[^\w.-]+", "-", name)
-        path = _next_free(Path(parent), name)
-        _check_writable(path.parent)
-        return cls(path, exists=False, numbered=True)
+    def next_free(cls, data: str, model: str, parent: Path = Path("runs")) -> RunFolder:
+        """A new folder parent/data-model-n, with the first n that is free when it is made."""
+        series = f"{data}-{model}"
+        path = _next_free(parent, series)
+        _check_writable(path)
+        return cls(path, exists=False, series=series)
 
     @classmethod
-    def existing(cls, path: str | Path) -> RunFolder:
-        """The folder of a run that was. RunError when there is none."""
-        path = Path(path).expanduser()
-        if not path.is_dir():
-            raise RunError(f"run: {path} is not a folder: give the folder of a run")
-        if not (path / CHECKPOINT).is_file():
-            raise RunError(f"run: {path} holds no {CHECKPOINT}: give the folder of a run")
+    def open(cls, name: str) -> RunFolder:
+        """A finished or interrupted run's folder. Errors: RunFolderError if it is none."""
+        path = Path(name)
+        try:
+            if not path.is_dir():
+                raise RunFolderError(f"run: {path} is no folder: name the folder of a run")
+            if not (path / CHECKPOINT).is_file():
+                raise RunFolderError(f"run: {path} holds no {CHECKPOINT}: name the folder of a run")
+        except OSError as error:
+            raise RunFolderError(f"run: {path}: {error.strerror}") from None
         return cls(path, exists=True)
 
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
     def write(self, files: Mapping[str, bytes]) -> None:
-        """Write files by name, each whole or not at all; the first time, the folder with all of them at once."""
+        """Write the files: all at once into a folder that is made for them, or one by one into one that exists.
+
+        Each file is replaced in one step, in the order given: a failure leaves the old or the new, never a part.
+        """
         if self.exists:
             for name, content in files.items():
                 replace_file(self.path / name, content)
-            return
-        parent = self.path.parent
-        made = _make_parents(parent)
-        hidden = parent / f".{self.path.name}.{os.getpid()}.partial"
-        try:
-            hidden.mkdir()
-            for name, content in files.items():
-                _write_through(hidden / name, content)
-            self._move_into_place(hidden)
-        except BaseException:
-            shutil.rmtree(hidden, ignore_errors=True)
-            for folder in made:
-                _remove_if_empty(folder)
-            raise
-        self.exists = True
-        _sync_folder(parent)
+        else:
+            self._create(files)
 
-    def _move_into_place(self, hidden: Path) -> None:
-        """Rename the hidden folder; when another run took the number meanwhile, take the next."""
-        while True:
-            try:
-                # Renaming onto an empty folder replaces it; onto one that holds something it fails.
-                os.rename(hidden, self.path)
-                return
-            except OSError:
-                if not (self._numbered and self.path.exists()):
-                    raise
-                self.path = _next_free(self.path.parent, self.path.name.rpartition("-")[0])
+    def _create(self, files: Mapping[str, bytes]) -> None:
+        parent = self.path.parent
+        parent.mkdir(parents=True, exist_ok=True)
+        hidden = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=parent))
+        try:
+            for name, content in files.items():
+                replace_file(hidden / name, content)
+            hidden.chmod(0o777 & ~_umask())  # mkdtemp makes folders that only the user can read
+            while True:
+                try:
+                    os.rename(hidden, self.path)
+                    break
+                except OSError:
+                    # Another run took the name meanwhile.
+                    if self._series is None or not os.path.lexists(self.path):
+                        raise
+                    self.path = _next_free(parent, self._series)
+            self.exists = True
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
+        _sync_folder(parent)
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put a file in another's place: written beside it, flushed to the disk, then renamed over it.
-
-    Whatever goes wrong on the way, the old file stays whole and nothing is left beside it.
-    """
-    temporary = path.with_name(f".{path.name}.partial")
+    """Give a file new content in one step: whatever happens, it holds the old content or the new."""
+    temporary = path.with_name(f".{path.name}.new")
     try:
-        _write_through(temporary, content)
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -114,15 +120,8 @@ def replace_file(path: Path, content: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def _write_through(path: Path, content: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _sync_folder(path: Path) -> None:
-    """Make a rename last through a power cut."""
+    """Make renames in the folder last through a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -130,40 +129,23 @@ def _sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def _next_free(parent: Path, name: str) -> Path:
-    """PARENT/NAME-<n>, n one above the highest there is."""
-    pattern = re.compile(re.escape(name) + r"-(\d{1,9})")
-    try:
-        taken = [int(m[1]) for entry in os.listdir(parent) if (m := pattern.fullmatch(entry))]
-    except FileNotFoundError:
-        taken = []
-    return parent / f"{name}-{max(taken, default=0) + 1}"
+def _next_free(parent: Path, series: str) -> Path:
+    number = 1
+    while os.path.lexists(parent / f"{series}-{number}"):
+        number += 1
+    return parent / f"{series}-{number}"
 
 
-def _check_writable(folder: Path) -> None:
-    """RunError when the folder, or the nearest one above it that exists, takes no new entries."""
-    folder = Path(os.path.abspath(folder))
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if not folder.is_dir():
-        raise RunError(f"out: {folder} is not a folder: name another place with --out")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise RunError(f"out: {folder} cannot be written to: name another place with --out")
+def _check_writable(path: Path) -> None:
+    """Fail now rather than after the first epoch."""
+    above = path.absolute().parent
+    while not above.exists():
+        above = above.parent
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise RunFolderError(f"out: {path} cannot be made: {above} is no folder that can be written to")
 
 
-def _make_parents(folder: Path) -> list[Path]:
-    """Make a folder and those above it. Returns what was made, deepest first."""
-    missing = []
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    for each in reversed(missing):
-        each.mkdir(exist_ok=True)
-    return missing
-
-
-def _remove_if_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        pass  # another run has moved in
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -93,14 +93,16 @@ class TrainSettings:
         one_of("normalize", self.normalize, NORMALISERS)
         for name, model in ONLY_FOR_MODEL.items():
             if self.model != model and getattr(self, name) != field_of(name).default:
-                raise SettingsError(f"{name}: only {model} reads it, not {self.model}: leave it out")
+                raise SettingsError(
+                    f"{hyphened(name)}: only {model} reads it, not {self.model}: leave it out"
+                )
         if not self.hidden:
             raise SettingsError("hidden: give at least one width (a linear model is softmax)")
         for width in self.hidden:
             at_least("hidden", width, 1)
         at_least("epochs", self.epochs, 1)
         if self.batch_size is not None:
-            at_least("batch_size", self.batch_size, 1)
+            at_least("batch-size", self.batch_size, 1)
         within("lr", self.lr, self.lr > 0, "above 0")
         within("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)")
         within("l1", self.l1, self.l1 >= 0, "at least 0")
@@ -148,7 +150,7 @@ def resumed_settings(stored: TrainSettings, given: Mapping[str, Any]) -> TrainSe
     for name, value in given.items():
         if name not in MAY_CHANGE and value != getattr(stored, name):
             raise SettingsError(
-                f"{name}: {written(name, value)!r} contradicts the run to resume, which has "
+                f"{hyphened(name)}: {written(name, value)!r} contradicts the run to resume, which has "
                 f"{written(name, getattr(stored, name))!r}: leave it out, or start a new run"
             )
     return replace(stored, **given)
@@ -165,7 +167,7 @@ def settings_from_file_values(values: Mapping[str, Any], source: str) -> dict[st
     for written_name, value in values.items():
         name = written_name.replace("-", "_")
         if name not in known:
-            names = ", ".join(n.replace("_", "-") for n in known)
+            names = ", ".join(map(hyphened, known))
             raise SettingsError(f"{source}: unknown name {written_name!r}: known are {names}")
         if name in read:
             raise SettingsError(f"{source}: {written_name!r} is given twice: give it once")
@@ -182,7 +184,7 @@ def settings_to_file_values(settings: TrainSettings) -> dict[str, Any]:
     for f in fields(settings):
         value = f.metadata["kind"].to_file(getattr(settings, f.name))
         if value is not None:
-            values[f.name.replace("_", "-")] = value
+            values[hyphened(f.name)] = value
     return values
 
 
@@ -225,6 +227,11 @@ def with_absolute_paths(values: Mapping[str, Any]) -> dict[str, Any]:
     return resolved
 
 
+def hyphened(name: str) -> str:
+    """A setting's name as flags and files write it."""
+    return name.replace("_", "-")
+
+
 def field_of(name: str) -> Field:
     """The field of TrainSettings with this name."""
     return next(f for f in fields(TrainSettings) if f.name == name)
@@ -246,4 +253,4 @@ def at_least(name: str, value: int, low: int) -> None:
 
 def within(name: str, value: float, holds: bool, range_text: str) -> None:
     if not (holds and math.isfinite(value)):
-        raise SettingsError(f"{name.replace('_', '-')}: {value} is not {range_text}")
+        raise SettingsError(f"{name}: {value} is not {range_text}")

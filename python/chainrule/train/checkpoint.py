@@ -1,0 +1,168 @@
+"""A run's state as one safetensors file: arrays, and everything else as JSON in the file's metadata.
+
+One file is one consistent whole: weights, optimizer, normaliser, settings and history belong to the same epoch.
+The safetensors package checks the file's structure, this module what it means. Building a model from a
+checkpoint is left to `job`; writing files safely to `run_folder`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from chainrule.train.errors import CheckpointError, TrainError
+from chainrule.train.fit import EpochRecord
+from chainrule.train.settings import (
+    TrainSettings,
+    settings_from_file_values,
+    settings_to_file_values,
+)
+
+FORMAT = 1
+KEY = "chainrule"  # the metadata entry that holds the JSON
+PARTS = ("model", "optimizer", "normaliser")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run after some epochs.
+
+    Attributes:
+        settings: all of the run's settings.
+        history: a record for each epoch so far, 1, 2, ...
+        classes: the classes' names.
+        image_shape: of one input, (H, W, C), or (features,) for vector data.
+        value_range: the values of black and white in the data set.
+        normaliser: the kind of normaliser.
+        data_checksum: of the training set; tells whether a resumed run sees the same data.
+        arrays: for each of 'model', 'optimizer', 'normaliser' its arrays by name.
+    """
+
+    settings: TrainSettings
+    history: tuple[EpochRecord, ...]
+    classes: tuple[str, ...]
+    image_shape: tuple[int, ...]
+    value_range: tuple[float, float]
+    normaliser: str
+    data_checksum: int
+    arrays: Mapping[str, Mapping[str, np.ndarray]]
+
+    @property
+    def epoch(self) -> int:
+        """The number of finished epochs."""
+        return len(self.history)
+
+
+def to_bytes(checkpoint: Checkpoint) -> bytes:
+    """The checkpoint as the content of a safetensors file. The same checkpoint gives the same bytes."""
+    state = {
+        "format": FORMAT,
+        "settings": settings_to_file_values(checkpoint.settings),
+        "history": [asdict(record) for record in checkpoint.history],
+        "classes": checkpoint.classes,
+        "image_shape": checkpoint.image_shape,
+        "value_range": checkpoint.value_range,
+        "normaliser": checkpoint.normaliser,
+        "data_checksum": checkpoint.data_checksum,
+    }
+    tensors = {
+        f"{part}.{name}": np.ascontiguousarray(array).reshape(np.shape(array))
+        for part in PARTS
+        for name, array in checkpoint.arrays[part].items()
+    }
+    return safetensors.numpy.save(tensors, {KEY: json.dumps(state)})
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in a file, checked.
+
+    Errors: CheckpointError naming the file and what is wrong with it.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            # Copies: the file may be replaced while the arrays are in use.
+            tensors = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+    except Exception as error:  # the package's own error type, and TypeError for dtypes NumPy lacks
+        raise CheckpointError(f"{path}: damaged, or no safetensors file: {error}") from None
+    if KEY not in metadata:
+        raise CheckpointError(f"{path}: a safetensors file, but no checkpoint of chainrule")
+    try:
+        return _checkpoint(json.loads(metadata[KEY]), tensors)
+    except RecursionError:
+        raise CheckpointError(f"{path}: damaged: its state is nested too deeply") from None
+    except (CheckpointError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged: {error}") from None
+
+
+def _checkpoint(state: Any, tensors: dict[str, np.ndarray]) -> Checkpoint:
+    if not isinstance(state, dict):
+        raise CheckpointError("its state is no JSON object")
+    if state.get("format") != FORMAT:
+        raise CheckpointError(
+            f"its format is {state.get('format')!r}, this version of chainrule reads {FORMAT}"
+        )
+    values = _entry(state, "settings", dict)
+    try:
+        settings = TrainSettings(**settings_from_file_values(values, "settings"))
+    except (TrainError, TypeError) as error:
+        raise CheckpointError(str(error)) from None
+
+    history = tuple(_record(entry, i) for i, entry in enumerate(_entry(state, "history", list), 1))
+    classes = _entry(state, "classes", list)
+    if not classes or not all(isinstance(name, str) for name in classes):
+        raise CheckpointError("classes: not a list of names")
+    shape = _entry(state, "image_shape", list)
+    if len(shape) not in (1, 3) or not all(type(n) is int and n >= 1 for n in shape):
+        raise CheckpointError(f"image_shape: {shape} is not (H, W, C) or (features,)")
+    span = _entry(state, "value_range", list)
+    if len(span) != 2 or not all(_finite(v) for v in span) or not span[0] < span[1]:
+        raise CheckpointError(f"value_range: {span} is not two numbers in order")
+
+    arrays: dict[str, dict[str, np.ndarray]] = {part: {} for part in PARTS}
+    for name, array in tensors.items():
+        part, _, rest = name.partition(".")
+        if part not in arrays or not rest:
+            raise CheckpointError(f"array {name!r} belongs to none of {', '.join(PARTS)}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise CheckpointError(f"array {name!r} holds values that are not finite")
+        arrays[part][rest] = array
+    return Checkpoint(
+        settings=settings,
+        history=history,
+        classes=tuple(classes),
+        image_shape=tuple(shape),
+        value_range=(float(span[0]), float(span[1])),
+        normaliser=_entry(state, "normaliser", str),
+        data_checksum=_entry(state, "data_checksum", int),
+        arrays=arrays,
+    )
+
+
+def _entry(state: dict, name: str, kind: type) -> Any:
+    if type(state.get(name)) is not kind:
+        raise CheckpointError(f"{name}: missing, or not of type {kind.__name__}")
+    return state[name]
+
+
+def _record(entry: Any, epoch: int) -> EpochRecord:
+    names = {f.name for f in fields(EpochRecord)}
+    if not isinstance(entry, dict) or entry.keys() != names:
+        raise CheckpointError(f"history: epoch {epoch} has not the entries {sorted(names)}")
+    if not all(_finite(value) for value in entry.values()) or entry["epoch"] != epoch:
+        raise CheckpointError(f"history: epoch {epoch} holds wrong values")
+    return EpochRecord(**entry)
+
+
+def _finite(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
