@@ -9,7 +9,7 @@ namespace {
 
 // Values that one block sums in T before the total goes on in float64: keeps the rounding error of a long
 // float32 sum near that of one block.
-constexpr int64_t block = 1024;
+constexpr int64_t block = 256;
 
 template <class T>
 T sum_block(const T* x, int64_t n) {

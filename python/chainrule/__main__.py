@@ -1,10 +1,7 @@
-"""`python -m chainrule`: the command line, as the `chainrule` script runs it."""
-
-from __future__ import annotations
+"""`python -m chainrule` is the command `chainrule`."""
 
 import sys
 
 from chainrule.cli.main import main
 
-if __name__ == "__main__":
-    sys.exit(main())
+sys.exit(main())

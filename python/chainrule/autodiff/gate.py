@@ -97,7 +97,7 @@ class Gate:
                 [
                     (x if x.gate is None else x.gate)
                     if isinstance(x, Box)
-                    else Box(x)
+                    else box_result(x)
                     if isinstance(x, np.ndarray)
                     else x
                     for x in inputs

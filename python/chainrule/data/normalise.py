@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 
-class Identity:
-    """Inputs as float32, unchanged. The other normalisers follow its form."""
+class Normaliser:
+    """What the normalisers share: they are fitted once, and take inputs of the shape they were fitted on."""
 
-    kind = "none"
+    kind: str
 
-    def fit(self, x) -> Identity:
+    def fit(self, x) -> Normaliser:
         """Learn from training inputs (N, ...). Returns the normaliser."""
         x = self._checked(x, fitting=True)
         self.input_shape = x.shape[1:]
@@ -35,10 +35,10 @@ class Identity:
     _learnt: tuple[str, ...] = ()
 
     def _fit(self, x):
-        pass
+        """Learn from checked inputs; nothing to learn by default."""
 
     def _apply(self, x):
-        return x
+        raise TypeError(f"{type(self).__name__}._apply is not defined: a normaliser defines it")
 
     def _checked(self, x, fitting):
         name = type(self).__name__
@@ -59,7 +59,16 @@ class Identity:
         return x
 
 
-class Scale(Identity):
+class Identity(Normaliser):
+    """Inputs as float32, unchanged."""
+
+    kind = "none"
+
+    def _apply(self, x):
+        return x
+
+
+class Scale(Normaliser):
     """(x - offset) * factor, as from 0..255 to 0..1 with Scale(0, 1 / 255)."""
 
     kind = "scale"
@@ -73,7 +82,7 @@ class Scale(Identity):
         return (x.astype(np.float32) - np.float32(self.offset)) * np.float32(self.factor)
 
 
-class Standardise(Identity):
+class Standardise(Normaliser):
     """Mean 0 and standard deviation 1.
 
     Args:
@@ -106,7 +115,7 @@ class Standardise(Identity):
         return (x - self.mean.astype(np.float32)) / self.deviation.astype(np.float32)
 
 
-class Whiten(Identity):
+class Whiten(Normaliser):
     """Decorrelation: the principal components of the inputs, each of variance 1 when `whiten`.
 
     Inputs are flattened to (N, features). Component i is the direction of the i-th largest variance in the
@@ -160,7 +169,7 @@ class Whiten(Identity):
         return (flat - self.mean) @ self.projection
 
 
-def normaliser_from_state(kind: str, state: dict[str, np.ndarray]) -> Identity:
+def normaliser_from_state(kind: str, state: dict[str, np.ndarray]) -> Normaliser:
     """The normaliser whose `kind` and `state_dict()` these are; it gives the same bits.
 
     Errors: ValueError for an unknown kind or missing arrays.

@@ -38,7 +38,8 @@ def load_npz(path) -> Dataset:
             raise DataError(f"{path}: no class has five examples, so there is nothing to test on")
     else:
         raise DataError(
-            f"{path}: needs x_train, y_train, x_test, y_test, or x and y; it has {', '.join(sorted(arrays)) or 'nothing'}"
+            f"{path}: needs x_train, y_train, x_test, y_test, or x and y; "
+            f"it has {', '.join(sorted(arrays)) or 'nothing'}"
         )
     if train.images.shape[1:] != test.images.shape[1:]:
         raise DataError(

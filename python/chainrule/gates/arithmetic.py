@@ -90,7 +90,10 @@ class Power(Gate):
 
     def forward(self, x, y):
         z = _core.power(x, y)
-        self.kept = x, y, z
+        # The rule computes with x and y alone, so they take the dtype here that they were computed in. An
+        # exponent that is a number stays one, to be folded.
+        y = y if isinstance(y, (int, float)) else np.asarray(y, z.dtype)
+        self.kept = np.asarray(x, z.dtype), y, z
         return z
 
     def backward(self, gradient):

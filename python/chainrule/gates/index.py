@@ -17,7 +17,7 @@ class Index(Gate):
 
     def forward(self, x):
         self.kept = (x.shape,)
-        return np.ascontiguousarray(x[self.where])
+        return np.array(x[self.where], order="C")
 
     def backward(self, gradient):
         return IndexAdd(self.where, self.kept[0])(gradient)
@@ -57,7 +57,7 @@ def index(x, where):
     array([2., 0., 1.], dtype=float32)
     """
     parts = where if isinstance(where, tuple) else (where,)
-    plain = tuple(np.asarray(unbox(p)) if isinstance(p, (Box, list)) else p for p in parts)
+    plain = tuple(np.asarray(unbox(p)) if isinstance(p, (Box, list, tuple)) else p for p in parts)
     # An empty list has no dtype of its own; as an index it names nothing.
     plain = tuple(
         p.astype(np.int64) if isinstance(p, np.ndarray) and p.size == 0 and p.dtype != bool else p
@@ -66,7 +66,7 @@ def index(x, where):
     where = plain if isinstance(where, tuple) else plain[0]
     try:
         if is_integer(x):
-            result = np.ascontiguousarray(unbox(x)[where])
+            result = np.array(unbox(x)[where], order="C")
             return box_result(result) if isinstance(x, Box) else result
         return Index(where)(x)
     except IndexError as error:

@@ -76,7 +76,7 @@ def where(condition, x, y):
         raise TypeError(
             f"where: the condition is an array of {condition.dtype}: give booleans, as x > 0 does"
         )
-    return Where(np.ascontiguousarray(condition))(x, y)
+    return Where(np.asarray(condition, order="C"))(x, y)
 
 
 def maximum(x, y):

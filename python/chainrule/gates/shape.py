@@ -6,7 +6,7 @@ import operator
 
 import numpy as np
 
-from chainrule.autodiff.box import shape_of, unbox
+from chainrule.autodiff.box import Box, shape_of, unbox
 from chainrule.autodiff.gate import Gate
 from chainrule.gates.axes import normalise_axes
 
@@ -219,5 +219,9 @@ def pad(x, widths, value=0.0):
 
 
 def as_array(x):
-    """x as an array or Tensor, for gates that read its shape."""
-    return x if isinstance(unbox(x), np.ndarray) else np.asarray(x, dtype=np.float32)
+    """x as an array or Tensor, for gates that read its shape. Numbers and lists of them become float32."""
+    if isinstance(unbox(x), np.ndarray):
+        return x
+    if isinstance(x, (list, tuple)) and any(isinstance(item, Box) for item in x):
+        raise TypeError("a list of Tensors is no Tensor: join them with stack or concatenate")
+    return np.asarray(x) if isinstance(x, np.generic) else np.asarray(x, dtype=np.float32)

@@ -110,7 +110,7 @@ def fit_normaliser(settings: TrainSettings, data: Dataset, value_range: Range) -
 
 def build_model(settings: TrainSettings, normaliser: Normaliser, classes: int) -> Classifier:
     """The model that the settings name, for what the normaliser gives."""
-    features = math.prod(normaliser(np.zeros((1, *normaliser.input_shape), np.float32)).shape)
+    features = math.prod(normaliser.input_shape)  # each normaliser keeps their number
     return MODELS[settings.model].build(settings, features, classes)
 
 

@@ -46,10 +46,7 @@ def scores_of(model: Classifier, inputs: np.ndarray, batch_size: int = 1024) -> 
     """Scores (N, classes) of normalised inputs (N, ...), without recording a graph."""
     with no_grad():
         return np.concatenate(
-            [
-                model(inputs[i : i + batch_size]).numpy()
-                for i in range(0, len(inputs), batch_size)
-            ]
+            [model(inputs[i : i + batch_size]).numpy() for i in range(0, len(inputs), batch_size)]
         )
 
 
@@ -62,7 +59,5 @@ def evaluate(model: Classifier, inputs: np.ndarray, labels: np.ndarray) -> Evalu
 def worst_mistakes(model: Classifier, result: Evaluation, count: int) -> np.ndarray:
     """The indices of the wrongly predicted inputs with the highest losses, highest first, at most `count`."""
     wrong = np.flatnonzero(result.predictions != result.labels)
-    losses = [
-        float(model.loss(result.scores[i : i + 1], result.labels[i : i + 1])) for i in wrong
-    ]
+    losses = [float(model.loss(result.scores[i : i + 1], result.labels[i : i + 1])) for i in wrong]
     return wrong[np.argsort(losses, kind="stable")[::-1]][:count]

@@ -61,9 +61,7 @@ class Trained:
     def test(self, data: Dataset) -> Evaluation:
         """The results on a data set's test part. Errors: TrainError if it does not fit the run."""
         self.check_fits(data)
-        return evaluate(
-            self.model, normalised(self.normaliser, data.test.images), data.test.labels
-        )
+        return evaluate(self.model, normalised(self.normaliser, data.test.images), data.test.labels)
 
     def check_fits(self, data: Dataset) -> None:
         """Errors: TrainError if the data set's inputs or classes are not those that the run was trained on."""
@@ -86,6 +84,7 @@ class Job:
     settings: TrainSettings
     data: Dataset
     value_range: tuple[float, float]
+    data_checksum: int
     normaliser: Normaliser
     model: Classifier
     optimizer: SGD
@@ -98,7 +97,7 @@ class Job:
         normaliser = fit_normaliser(settings, data, value_range)
         model = build_model(settings, normaliser, data.num_classes)
         optimizer = build_optimizer(settings, model)
-        return cls(settings, data, value_range, normaliser, model, optimizer, [])
+        return cls(settings, data, value_range, checksum(data), normaliser, model, optimizer, [])
 
     @classmethod
     def resumed(cls, trained: Trained, settings: TrainSettings) -> Job:
@@ -127,6 +126,7 @@ class Job:
             settings,
             data,
             value_range,
+            checkpoint.data_checksum,
             trained.normaliser,
             trained.model,
             optimizer,
@@ -162,7 +162,7 @@ class Job:
             image_shape=self.data.image_shape,
             value_range=self.value_range,
             normaliser=self.normaliser.kind,
-            data_checksum=checksum(self.data),
+            data_checksum=self.data_checksum,
             arrays={
                 "model": self.model.state_dict(),
                 "optimizer": {k: np.asarray(v) for k, v in self.optimizer.state_dict().items()},
@@ -190,8 +190,8 @@ class SaveRun(Callback):
             }
         self.folder.write(files)
 
-    def finish(self) -> None:
-        """Write what follows from the checkpoint, once training has ended, however it did."""
+    def finish(self) -> Checkpoint:
+        """Write what follows from the checkpoint, once training has ended, however it did. Returns it."""
         checkpoint = read_checkpoint(self.folder / CHECKPOINT)
         self.folder.write(
             {
@@ -200,6 +200,7 @@ class SaveRun(Callback):
                 REPORT: self.report(checkpoint).encode(),
             }
         )
+        return checkpoint
 
 
 def normalised(normaliser: Normaliser, images: np.ndarray) -> np.ndarray:
@@ -222,6 +223,4 @@ def metrics_csv(history: Sequence[EpochRecord]) -> bytes:
 def checksum(data: Dataset) -> int:
     """A checksum of the training set's values, order included."""
     images, labels = data.train
-    return zlib.crc32(
-        np.ascontiguousarray(labels), zlib.crc32(np.ascontiguousarray(images))
-    )
+    return zlib.crc32(np.ascontiguousarray(labels), zlib.crc32(np.ascontiguousarray(images)))

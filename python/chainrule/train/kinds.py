@@ -64,15 +64,18 @@ class Number(Kind):
 
 
 class Text(Kind):
-    name = "text"
+    name = "text (at least one character, in UTF-8)"
 
     def from_text(self, text):
+        # Files hold UTF-8, and no path has a NUL in it. An encoding error is a ValueError.
+        if "\0" in text or not text.encode("utf-8"):
+            raise ValueError
         return text
 
     def from_file(self, value):
         if not isinstance(value, str):
             raise ValueError
-        return value
+        return self.from_text(value)
 
 
 class Switch(Kind):

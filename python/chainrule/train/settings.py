@@ -217,12 +217,6 @@ def with_absolute_paths(values: Mapping[str, Any]) -> dict[str, Any]:
         value = resolved.get(name)
         if value is None or (name == "data" and not value.endswith(".npz")):
             continue
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise SettingsError(
-                f"{name}: the path {value!r} is not UTF-8: rename it"
-            ) from None
         resolved[name] = os.path.abspath(value)
     return resolved
 

@@ -51,7 +51,7 @@ def inside_one(rng, size):
 def distinct(rng, size):
     """No two values closer than 0.1: no ties in max, min, maximum and minimum."""
     count = int(np.prod(size))
-    return rng.permutation(np.arange(count) * 0.1 - 0.05 * count).reshape(size)
+    return rng.permutation((np.arange(count) - count // 2) * 0.1).reshape(size)
 
 
 def distinct_too(rng, size):
@@ -109,6 +109,8 @@ PAIRS = [
     ((11, 13), (11, 13)),
     ((9, 17), (17,)),
 ]
+
+EQUAL_SHAPES = [(size, size) for size in UNARY_SHAPES]
 
 
 def unary(function, reference, domain=normal):
@@ -313,8 +315,8 @@ def index_cases():
 
     def torch_index(x, where):
         # Torch has no negative steps: its values and gradients are taken through a table of positions.
-        positions = np.arange(x.numel()).reshape(x.shape)[where]
-        return x.reshape(-1)[torch.tensor(np.asarray(positions))]
+        positions = np.array(np.arange(x.numel()).reshape(x.shape)[where])
+        return x.reshape(-1)[torch.tensor(positions)]
 
     return [
         case(
@@ -418,10 +420,12 @@ GATES: dict[type, list[Case]] = {
     functions.Sin: unary(cr.sin, torch.sin),
     functions.Cos: unary(cr.cos, torch.cos),
     functions.Tanh: unary(cr.tanh, torch.tanh),
-    functions.TanhGradient: binary(functions.tanh_gradient, lambda g, y: g * (1 - y * y), normal, inside_one),
+    functions.TanhGradient: binary(
+        functions.tanh_gradient, lambda g, y: g * (1 - y * y), normal, inside_one, EQUAL_SHAPES
+    ),
     functions.Sigmoid: unary(cr.sigmoid, torch.sigmoid),
     functions.SigmoidGradient: binary(
-        functions.sigmoid_gradient, lambda g, y: g * y * (1 - y), normal, inside_one
+        functions.sigmoid_gradient, lambda g, y: g * y * (1 - y), normal, inside_one, EQUAL_SHAPES
     ),
     functions.Relu: unary(cr.relu, torch.relu, away_from_zero),
     functions.ReluGradient: [
@@ -620,7 +624,7 @@ COMPOSITIONS: dict[str, list[Case]] = {
     ),
     "var": reduction(
         cr.var,
-        lambda x, axes, keepdims: torch.var(x, axes, correction=0, keepdim=keepdims),
+        lambda x, axes, keepdims: torch.mean((x - x.mean(axes, keepdim=True)) ** 2, axes, keepdim=keepdims),
         samples=REDUCTIONS + EMPTY_BESIDE,
     )
     + [

@@ -126,13 +126,13 @@ def test_gradients_are_the_numerical_ones(case):
 def strided(x):
     """Every second element of a larger array."""
     room = np.full(tuple(2 * n + 1 for n in x.shape), np.nan, x.dtype)
-    view = room[tuple(slice(1, None, 2) for _ in x.shape)]
+    view = room[(..., *(slice(1, None, 2) for _ in x.shape))]
     view[...] = x
     return view
 
 
 def fortran(x):
-    return np.asfortranarray(x)
+    return np.array(x, order="F")
 
 
 def read_only(x):
@@ -143,7 +143,7 @@ def read_only(x):
 
 def backwards(x):
     """Negative strides along every axis."""
-    flip = tuple(slice(None, None, -1) for _ in x.shape)
+    flip = (..., *(slice(None, None, -1) for _ in x.shape))
     return x[flip].copy()[flip]
 
 

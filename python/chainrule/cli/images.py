@@ -1,0 +1,59 @@
+"""Image files as inputs of a trained run: its size, its channels, its range of values."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from chainrule.cli.errors import CommandError
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def read_image(
+    path: str, shape: tuple[int, int, int], value_range: tuple[float, float], invert: bool
+) -> np.ndarray:
+    """The image as (H, W, C) float32, black and white at the ends of `value_range`.
+
+    It is turned as its EXIF data say, laid on white where it is transparent, converted to gray or colour as the
+    run needs, and resized without keeping its proportions. `invert` swaps black and white.
+
+    Errors: CommandError naming the file.
+    """
+    height, width, channels = shape
+    if channels not in MODES:
+        raise CommandError(
+            f"predict: the run was trained on images of {channels} channels: image files have 1, 3 or 4"
+        )
+    try:
+        with warnings.catch_warnings():
+            # An image so large that pillow warns is refused like one so large that it stops.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as file:
+                image = ImageOps.exif_transpose(file)
+                image.load()
+            pixels = _converted(image, MODES[channels]).resize(
+                (width, height), Image.Resampling.LANCZOS
+            )
+    except FileNotFoundError:
+        raise CommandError(f"predict: {path}: no such file") from None
+    except Exception as error:  # decoders raise errors of many types on damaged files
+        raise CommandError(f"predict: {path}: no image that can be read: {error}") from None
+    values = np.asarray(pixels, np.float32).reshape(shape) / 255
+    if invert:
+        values[..., :3] = 1 - values[..., :3]
+    black, white = value_range
+    return (black + (white - black) * values).astype(np.float32)
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits a pixel, which pillow's own conversion cuts off at 255
+        values = np.asarray(image, np.float64) / 257
+        image = Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+    if mode != "RGBA" and image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image)
+    return image.convert(mode)

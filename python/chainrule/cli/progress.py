@@ -1,0 +1,103 @@
+"""How a run's progress is shown: a live bar on a terminal, a line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from chainrule.train import Callback, EpochRecord
+from chainrule.train.fit import Progress as EpochProgress
+
+REFRESH = 0.1  # seconds between two drawings of the bar
+
+
+class Lines(Callback):
+    """One plain line an epoch, for files and pipes."""
+
+    def __init__(self, *, epochs: int, first_epoch: int, batches: int, images: int):
+        self.epochs = epochs
+        self.images = images
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def epoch_end(self, record: EpochRecord) -> None:
+        print(
+            f"epoch {record.epoch}/{self.epochs}  train loss {record.train_loss:.4f} accuracy "
+            f"{100 * record.train_accuracy:.2f} %  test loss {record.test_loss:.4f} accuracy "
+            f"{100 * record.test_accuracy:.2f} %  {self.images / record.seconds:,.0f} images/s  "
+            f"{record.seconds:.2f} s",
+            flush=True,
+        )
+
+
+class LiveBar(Callback):
+    """A bar over all epochs with loss, accuracy, speed and the time left."""
+
+    def __init__(self, *, epochs: int, first_epoch: int, batches: int, images: int):
+        self.epochs = epochs
+        self.batches = batches
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(compact=True),
+            console=Console(),
+            expand=True,
+            auto_refresh=False,  # drawing happens here, between steps, and takes no thread from the kernels
+        )
+        self.done = (first_epoch - 1) * batches
+        self.task = self.bar.add_task(
+            "",
+            total=epochs * batches,
+            completed=self.done,
+            epoch=first_epoch,
+            epochs=epochs,
+            figures="",
+        )
+        self.test = ""
+        self.next_drawing = 0.0
+        self.rate_since = (time.perf_counter(), 0)
+        self.seen = 0
+        self.rate = 0.0
+
+    def __enter__(self) -> LiveBar:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def batch_end(self, progress: EpochProgress) -> None:
+        self.done += 1
+        now = time.perf_counter()
+        if now < self.next_drawing:
+            return
+        self.next_drawing = now + REFRESH
+        self._measure(progress.epoch, progress.seen, now)
+        self._draw(progress.epoch, progress.loss, progress.accuracy)
+
+    def epoch_end(self, record: EpochRecord) -> None:
+        self.test = f"  test {100 * record.test_accuracy:.1f} %"
+        # Drawn at the end, so that the bar stops full and with the last figures.
+        if record.epoch == self.epochs or time.perf_counter() >= self.next_drawing:
+            self._draw(record.epoch, record.train_loss, record.train_accuracy)
+        self.rate_since = (time.perf_counter(), 0)
+
+    def _measure(self, epoch: int, seen: int, now: float) -> None:
+        """Training images a second over this epoch; testing and saving are not counted."""
+        since, before = self.rate_since
+        if seen > before and now > since:
+            self.rate = (seen - before) / (now - since)
+
+    def _draw(self, epoch: int, loss: float, accuracy: float) -> None:
+        figures = (
+            f"loss {loss:.4f}  train {100 * accuracy:.1f} %{self.test}  {self.rate:,.0f} images/s"
+        )
+        self.bar.update(self.task, completed=self.done, epoch=epoch, figures=figures)
+        self.bar.refresh()

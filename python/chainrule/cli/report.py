@@ -1,0 +1,136 @@
+"""What a run's report says: gathered from a checkpoint and its data set, rendered by `view.report`."""
+
+from __future__ import annotations
+
+import chainrule
+from chainrule.data import Dataset, Normaliser, Whiten, normaliser_from_state
+from chainrule.models.classifier import Classifier
+from chainrule.train.build import MODELS, build_model
+from chainrule.train.checkpoint import Checkpoint
+from chainrule.train.evaluate import Evaluation, evaluate, worst_mistakes
+from chainrule.train.job import normalised
+from chainrule.train.settings import settings_to_file_values
+from chainrule.view import confusion_matrix, templates, to_pixels
+from chainrule.view.report import Curves, Picture, Report, render_report
+
+MOST_TEMPLATES = 100
+MOST_MISTAKES = 24
+
+
+def report_of(checkpoint: Checkpoint, data: Dataset) -> str:
+    """The report of a run as an HTML page."""
+    settings, history = checkpoint.settings, checkpoint.history
+    normaliser = normaliser_from_state(checkpoint.normaliser, checkpoint.arrays["normaliser"])
+    model = build_model(settings, normaliser, len(checkpoint.classes))
+    model.load_state_dict(dict(checkpoint.arrays["model"]))
+    result = evaluate(model, normalised(normaliser, data.test.images), data.test.labels)
+
+    last = history[-1]
+    count = sum(p.data.size for p in model.parameters())
+    best = max(record.test_accuracy for record in history)
+    units, note = _templates(checkpoint, normaliser, model)
+    return render_report(
+        Report(
+            title=f"{settings.data_name}: {MODELS[settings.model].title}",
+            subtitle=f"{len(data.train.labels):,} training and {len(data.test.labels):,} test examples, "
+            f"{len(data.classes)} classes"
+            + (
+                ""
+                if checkpoint.epoch == settings.epochs
+                else f"; epoch {checkpoint.epoch} of {settings.epochs}"
+            ),
+            accuracy=result.accuracy,
+            facts=[
+                ("Test loss", f"{last.test_loss:.4f}"),
+                ("Best test accuracy", f"{100 * best:.2f} %"),
+                ("Training accuracy", f"{100 * last.train_accuracy:.2f} %"),
+                ("Training loss", f"{last.train_loss:.4f}"),
+                ("Parameters", f"{count:,}"),
+                ("Epochs", str(checkpoint.epoch)),
+                ("Time", _duration(sum(record.seconds for record in history))),
+            ],
+            curves=Curves(
+                [r.epoch for r in history],
+                [r.train_loss for r in history],
+                [r.test_loss for r in history],
+                [r.train_accuracy for r in history],
+                [r.test_accuracy for r in history],
+            ),
+            confusion=confusion_matrix(result.labels, result.predictions, len(checkpoint.classes)),
+            classes=checkpoint.classes,
+            templates=units,
+            templates_note=note,
+            mistakes=_mistakes(checkpoint, data, model, result),
+            settings=[(k, _shown(v)) for k, v in settings_to_file_values(settings).items()],
+            software=chainrule.show_config(),
+        )
+    )
+
+
+def _templates(
+    checkpoint: Checkpoint, normaliser: Normaliser, model: Classifier
+) -> tuple[list[Picture], str]:
+    if len(checkpoint.image_shape) != 3:
+        return [], ""
+    weights = model.first_weights()
+    if isinstance(normaliser, Whiten):
+        # Weights on principal components say nothing to the eye: show the pixels that they stand for.
+        weights = normaliser.directions @ weights
+    total = weights.shape[1]
+    images = templates(weights[:, :MOST_TEMPLATES], checkpoint.image_shape)
+    height, width, channels = checkpoint.image_shape
+    if channels == 1:
+        note = (
+            "Each unit\u2019s weights as an image: mid-gray is 0, white positive, black negative."
+        )
+    else:
+        note = "Each unit\u2019s weights as an image, from its least to its greatest weight."
+    if checkpoint.settings.model == "mlp":
+        captions = [str(unit) for unit in range(len(images))]
+        if total > len(images):
+            note += f" The first {len(images)} of {total} hidden units."
+    else:
+        captions = list(checkpoint.classes)
+    # Numbers stand below; the template of a class has its name.
+    return [Picture(i, c) for i, c in zip(images, captions, strict=False)], note
+
+
+def _mistakes(
+    checkpoint: Checkpoint, data: Dataset, model: Classifier, result: Evaluation
+) -> list[Picture]:
+    if len(checkpoint.image_shape) != 3:
+        return []
+    probabilities = MODELS[checkpoint.settings.model].probabilities
+    pictures = []
+    for index in worst_mistakes(model, result, MOST_MISTAKES):
+        scores = result.scores[index]
+        predicted, true = int(result.predictions[index]), int(result.labels[index])
+        if probabilities:
+            shares = chainrule.softmax(scores)
+            note = f"{100 * shares[predicted]:.0f} % against {100 * shares[true]:.0f} %"
+        else:
+            note = f"score {scores[predicted]:.2f} against {scores[true]:.2f}"
+        pictures.append(
+            Picture(
+                to_pixels(data.test.images[index], checkpoint.value_range),
+                f"{checkpoint.classes[true]} \u2192 {checkpoint.classes[predicted]}",
+                note,
+            )
+        )
+    return pictures
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

@@ -1,0 +1,10 @@
+"""Pictures of training: weights as images, confusion matrices, plots and the report.
+
+This module needs NumPy alone; `plots`, `png` and `report` need what the extra `cli` installs and are imported
+by name.
+"""
+
+from chainrule.view.confusion import confusion_matrix
+from chainrule.view.pictures import templates, tile, to_pixels
+
+__all__ = ["confusion_matrix", "templates", "tile", "to_pixels"]
