@@ -61,7 +61,8 @@ int cgroup_quota() {
       while (!path.empty() && (path.back() == '\n' || path.back() == '/')) path.pop_back();
       while (!path.empty()) {
         consider(read_quota(("/sys/fs/cgroup" + path + "/cpu.max").c_str(), true));
-        path.erase(path.rfind('/'));
+        const size_t parent = path.rfind('/');
+        path.erase(parent == std::string::npos ? 0 : parent);
       }
     }
     std::fclose(file);
