@@ -22,9 +22,7 @@ if sys.version_info < (3, 11):
 
 def require_extras() -> None:
     """Fail before any work is done. Errors: CommandError naming the missing packages."""
-    missing = [
-        package for name, package in PACKAGES.items() if importlib.util.find_spec(name) is None
-    ]
+    missing = [package for name, package in PACKAGES.items() if importlib.util.find_spec(name) is None]
     if missing:
         raise CommandError(
             f"missing {', '.join(missing)}: install what the commands need with pip install 'chainrule[cli]'"

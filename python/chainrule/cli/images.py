@@ -34,9 +34,7 @@ def read_image(
             with Image.open(path) as file:
                 image = ImageOps.exif_transpose(file)
                 image.load()
-            pixels = _converted(image, MODES[channels]).resize(
-                (width, height), Image.Resampling.LANCZOS
-            )
+            pixels = _converted(image, MODES[channels]).resize((width, height), Image.Resampling.LANCZOS)
     except FileNotFoundError:
         raise CommandError(f"predict: {path}: no such file") from None
     except Exception as error:  # decoders raise errors of many types on damaged files

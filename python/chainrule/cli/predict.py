@@ -19,9 +19,7 @@ SHOWN = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="RUN", help="the run's folder")
-    parser.add_argument(
-        "images", metavar="IMAGE", nargs="+", help="image files of any size and kind"
-    )
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="image files of any size and kind")
     parser.add_argument(
         "--invert",
         action="store_true",

@@ -96,8 +96,6 @@ class LiveBar(Callback):
             self.rate = (seen - before) / (now - since)
 
     def _draw(self, epoch: int, loss: float, accuracy: float) -> None:
-        figures = (
-            f"loss {loss:.4f}  train {100 * accuracy:.1f} %{self.test}  {self.rate:,.0f} images/s"
-        )
+        figures = f"loss {loss:.4f}  train {100 * accuracy:.1f} %{self.test}  {self.rate:,.0f} images/s"
         self.bar.update(self.task, completed=self.done, epoch=epoch, figures=figures)
         self.bar.refresh()

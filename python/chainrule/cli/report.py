@@ -80,9 +80,7 @@ def _templates(
     images = templates(weights[:, :MOST_TEMPLATES], checkpoint.image_shape)
     height, width, channels = checkpoint.image_shape
     if channels == 1:
-        note = (
-            "Each unit\u2019s weights as an image: mid-gray is 0, white positive, black negative."
-        )
+        note = "Each unit\u2019s weights as an image: mid-gray is 0, white positive, black negative."
     else:
         note = "Each unit\u2019s weights as an image, from its least to its greatest weight."
     if checkpoint.settings.model == "mlp":
@@ -95,9 +93,7 @@ def _templates(
     return [Picture(i, c) for i, c in zip(images, captions, strict=False)], note
 
 
-def _mistakes(
-    checkpoint: Checkpoint, data: Dataset, model: Classifier, result: Evaluation
-) -> list[Picture]:
+def _mistakes(checkpoint: Checkpoint, data: Dataset, model: Classifier, result: Evaluation) -> list[Picture]:
     if len(checkpoint.image_shape) != 3:
         return []
     probabilities = MODELS[checkpoint.settings.model].probabilities

@@ -33,9 +33,7 @@ from chainrule.train.settings import (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A flag for each setting and option. A flag that is not given leaves no trace: a file or default then holds."""
-    parser.add_argument(
-        "--config", metavar="FILE", help="a TOML file with the same names; flags win over it"
-    )
+    parser.add_argument("--config", metavar="FILE", help="a TOML file with the same names; flags win over it")
     for cls in (TrainSettings, RunOptions):
         for field in fields(cls):
             kind: Kind = field.metadata["kind"]
@@ -110,16 +108,12 @@ def run_job(job: Job, folder: RunFolder, quiet: bool) -> int:
     except DivergenceError as error:
         if folder.exists:
             save.finish()
-            raise DivergenceError(
-                f"{error} ({folder.path} keeps epoch {len(job.history)})"
-            ) from None
+            raise DivergenceError(f"{error} ({folder.path} keeps epoch {len(job.history)})") from None
         raise
     save.finish()
     last = job.history[-1]
     right = round(last.test_accuracy * len(job.data.test.labels))
-    print(
-        f"test accuracy  {100 * last.test_accuracy:.2f} % ({right} of {len(job.data.test.labels)})"
-    )
+    print(f"test accuracy  {100 * last.test_accuracy:.2f} % ({right} of {len(job.data.test.labels)})")
     print(f"run folder     {folder.path}")
     print(f"report         {folder / REPORT}")
     return 0

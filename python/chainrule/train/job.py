@@ -44,9 +44,7 @@ class Trained:
         path = folder / CHECKPOINT
         checkpoint = read_checkpoint(path)
         try:
-            normaliser = normaliser_from_state(
-                checkpoint.normaliser, checkpoint.arrays["normaliser"]
-            )
+            normaliser = normaliser_from_state(checkpoint.normaliser, checkpoint.arrays["normaliser"])
             if normaliser.input_shape != checkpoint.image_shape:
                 raise ValueError(
                     f"its normaliser is for inputs {normaliser.input_shape}, the run for "

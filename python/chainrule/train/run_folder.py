@@ -142,9 +142,7 @@ def _check_writable(path: Path) -> None:
     while not above.exists():
         above = above.parent
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise RunFolderError(
-            f"out: {path} cannot be made: {above} is no folder that can be written to"
-        )
+        raise RunFolderError(f"out: {path} cannot be made: {above} is no folder that can be written to")
 
 
 def _umask() -> int:

@@ -55,9 +55,7 @@ class TrainSettings:
     """
 
     data: str = setting("digits", Text(), "digits, mnist, cifar10 or PATH.npz", "DATA")
-    root: str | None = setting(
-        None, Text(), "the folder with the standard files of mnist or cifar10", "DIR"
-    )
+    root: str | None = setting(None, Text(), "the folder with the standard files of mnist or cifar10", "DIR")
     model: str = setting("mlp", Text(), "svm, softmax or mlp", "MODEL")
     hidden: tuple[int, ...] = setting((100,), Widths(), "widths of the mlp's hidden layers", "N,N")
     epochs: int = setting(30, Integer(), "passes over the training set", "N")
@@ -78,13 +76,9 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         if self.data not in DATA_NAMES and not self.data.endswith(".npz"):
-            raise SettingsError(
-                f"data: {self.data!r} is not one of {', '.join(DATA_NAMES)} or a PATH.npz"
-            )
+            raise SettingsError(f"data: {self.data!r} is not one of {', '.join(DATA_NAMES)} or a PATH.npz")
         if self.data in NEED_ROOT and self.root is None:
-            raise SettingsError(
-                f"root: {self.data} needs the folder with its files: give --root DIR"
-            )
+            raise SettingsError(f"root: {self.data} needs the folder with its files: give --root DIR")
         if self.data not in NEED_ROOT and self.root is not None:
             raise SettingsError(
                 f"root: {self.data} reads no folder: leave it out (it is for {' and '.join(NEED_ROOT)})"
@@ -125,9 +119,7 @@ class RunOptions:
     out: str | None = setting(
         None, Text(), "the run folder (default: runs/DATA-MODEL-<next free number>)", "DIR"
     )
-    resume: str | None = setting(
-        None, Text(), "go on with this run, in place, up to --epochs", "RUN"
-    )
+    resume: str | None = setting(None, Text(), "go on with this run, in place, up to --epochs", "RUN")
     threads: int | None = setting(None, Integer(), "threads; results do not depend on it", "N")
     quiet: bool = setting(False, Switch(), "no progress, only the outcome")
 

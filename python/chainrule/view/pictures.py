@@ -45,9 +45,7 @@ def templates(weights: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndar
     else:
         low = columns.min(axis=1, keepdims=True, initial=np.inf)
         span = columns.max(axis=1, keepdims=True, initial=-np.inf) - low
-        pixels = 255 * np.divide(
-            columns - low, span, out=np.full_like(columns, 128 / 255), where=span > 0
-        )
+        pixels = 255 * np.divide(columns - low, span, out=np.full_like(columns, 128 / 255), where=span > 0)
     return np.rint(pixels).astype(np.uint8).reshape(-1, *image_shape)
 
 
@@ -96,15 +94,11 @@ def tile(images: np.ndarray, columns: int | None = None, gap: int = 1, zoom: int
     if columns is None:
         columns = math.isqrt(count - 1) + 1
     if columns < 1 or zoom < 1 or gap < 0:
-        raise ValueError(
-            f"tile: columns {columns}, gap {gap}, zoom {zoom}: give at least 1, 0 and 1"
-        )
+        raise ValueError(f"tile: columns {columns}, gap {gap}, zoom {zoom}: give at least 1, 0 and 1")
     columns = min(columns, count)
     rows = -(-count // columns)
     height, width = height * zoom, width * zoom
-    sheet = np.full(
-        (rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8
-    )
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8)
     for i, image in enumerate(images.repeat(zoom, axis=1).repeat(zoom, axis=2)):
         top, left = i // columns * (height + gap), i % columns * (width + gap)
         sheet[top : top + height, left : left + width] = image

@@ -86,9 +86,7 @@ def learning_curve(
             axes.set_ylim(bottom=min(0.0, *train, *test))
         axes.grid(axis="y", color=COLOURS["line"], linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.legend(
-            loc="lower right" if percent else "upper right", frameon=False, handlelength=1.2
-        )
+        axes.legend(loc="lower right" if percent else "upper right", frameon=False, handlelength=1.2)
         return _svg(figure)
 
 
@@ -175,9 +173,7 @@ def _svg(figure: Figure) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
-    svg = svg[
-        svg.index("<svg") :
-    ].rstrip()  # without the document type, which names a file elsewhere
+    svg = svg[svg.index("<svg") :].rstrip()  # without the document type, which names a file elsewhere
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     for name, colour in COLOURS.items():
         svg = svg.replace(colour, f"var(--{name}, {colour})")

@@ -83,9 +83,7 @@ def render_report(report: Report) -> str:
     return environment.get_template("report.html.jinja").render(
         report=report,
         # matplotlib escapes the text in its pictures.
-        loss_plot=Markup(
-            learning_curve(curves.epochs, curves.train_loss, curves.test_loss, percent=False)
-        ),
+        loss_plot=Markup(learning_curve(curves.epochs, curves.train_loss, curves.test_loss, percent=False)),
         accuracy_plot=Markup(
             learning_curve(curves.epochs, curves.train_accuracy, curves.test_accuracy, percent=True)
         ),
