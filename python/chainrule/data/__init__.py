@@ -5,7 +5,14 @@ from chainrule.data.dataset import DataError, Dataset, Split
 from chainrule.data.digits import load_digits
 from chainrule.data.loader import DataLoader
 from chainrule.data.mnist import load_mnist
-from chainrule.data.normalise import Identity, Normaliser, Scale, Standardise, Whiten, normaliser_from_state
+from chainrule.data.normalise import (
+    Identity,
+    Normaliser,
+    Scale,
+    Standardise,
+    Whiten,
+    normaliser_from_state,
+)
 from chainrule.data.npz import load_npz
 
 __all__ = [

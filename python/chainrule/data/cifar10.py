@@ -32,7 +32,9 @@ def load_cifar10(root) -> Dataset:
         raise DataError(f"CIFAR-10: {root} is not a folder")
     folder = root / _FOLDER if (root / _FOLDER).is_dir() else root
     parts = [_read(folder / f"data_batch_{i}.bin") for i in range(1, 6)]
-    train = Split(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
+    train = Split(
+        np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts])
+    )
     return Dataset("CIFAR-10", train, _read(folder / "test_batch.bin"), CLASSES)
 
 

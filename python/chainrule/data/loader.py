@@ -31,7 +31,9 @@ class DataLoader:
 
     def __init__(self, images, labels, batch_size, *, shuffle=True, seed=0, drop_last=False):
         if len(images) != len(labels):
-            raise ValueError(f"DataLoader: {len(images)} images and {len(labels)} labels differ in number")
+            raise ValueError(
+                f"DataLoader: {len(images)} images and {len(labels)} labels differ in number"
+            )
         if len(images) == 0:
             raise ValueError("DataLoader: there are no examples")
         if batch_size is not None:

@@ -84,10 +84,14 @@ def _read_idx(path: Path, what: str) -> np.ndarray:
     dimensions = _MAGIC[what] & 0xFF
     header = 4 + 4 * dimensions
     if len(content) < header:
-        raise DataError(f"{path}: {len(content)} bytes are too few for an IDX header: the file is truncated")
+        raise DataError(
+            f"{path}: {len(content)} bytes are too few for an IDX header: the file is truncated"
+        )
     magic, *sizes = (int(n) for n in np.frombuffer(content, ">u4", 1 + dimensions))
     if magic != _MAGIC[what]:
-        raise DataError(f"{path}: wrong magic number {magic:#010x}, IDX {what} have {_MAGIC[what]:#010x}")
+        raise DataError(
+            f"{path}: wrong magic number {magic:#010x}, IDX {what} have {_MAGIC[what]:#010x}"
+        )
     expected = 1
     for size in sizes:
         expected *= size

@@ -46,7 +46,9 @@ class Normaliser:
         if x.dtype.kind not in "buif":
             raise TypeError(f"{name}: inputs are {x.dtype}, not numbers")
         if x.ndim < 2 or (fitting and x.size == 0):
-            raise ValueError(f"{name}: inputs have shape {x.shape}: give (N, ...), with examples to fit on")
+            raise ValueError(
+                f"{name}: inputs have shape {x.shape}: give (N, ...), with examples to fit on"
+            )
         if not fitting:
             if not hasattr(self, "input_shape"):
                 raise ValueError(f"{name}: fit it on the training inputs first")
@@ -183,6 +185,8 @@ def normaliser_from_state(kind: str, state: dict[str, np.ndarray]) -> Normaliser
             normaliser.input_shape = tuple(int(n) for n in state["input_shape"])
             for name in cls._learnt:
                 value = np.asarray(state[name])
-                setattr(normaliser, name, value if value.ndim or kind == "standard" else float(value))
+                setattr(
+                    normaliser, name, value if value.ndim or kind == "standard" else float(value)
+                )
             return normaliser
     raise ValueError(f"normaliser_from_state: kind {kind!r} is not known")

@@ -90,11 +90,15 @@ def _split(path: Path, arrays: dict[str, np.ndarray], x_name: str, y_name: str) 
     if x.ndim == 3:
         x = x[..., None]
     if x.ndim not in (2, 4):
-        raise DataError(f"{where} has shape {x.shape}: give (N, H, W, C), (N, H, W) or (N, features)")
+        raise DataError(
+            f"{where} has shape {x.shape}: give (N, H, W, C), (N, H, W) or (N, features)"
+        )
     if x.size == 0:
         raise DataError(f"{where} has shape {x.shape}: it is empty")
     if y.ndim != 1 or len(y) != len(x):
-        raise DataError(f"{path}: {y_name} has shape {y.shape} for {len(x)} inputs: give one label each")
+        raise DataError(
+            f"{path}: {y_name} has shape {y.shape} for {len(x)} inputs: give one label each"
+        )
     if y.dtype.kind == "f" and np.all(y == np.floor(y)):
         y = y.astype(np.int64)
     if y.dtype.kind not in "iu":
