@@ -7,9 +7,23 @@ __version__ = "0.1.0"
 
 from chainrule import data, models, nn, optim
 from chainrule.autodiff.box import no_grad
+from chainrule.autodiff.custom import checkpoint, custom_gradient
+from chainrule.autodiff.evaluation_trace import trace
 from chainrule.autodiff.gate import Gate
 from chainrule.autodiff.graph import Graph
 from chainrule.autodiff.numerical import GradientError, check_gradients, numerical_gradient
+from chainrule.autodiff.transforms import (
+    directional_derivative,
+    grad,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    linearize,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+)
 from chainrule.gates.arithmetic import (
     add,
     divide,
@@ -41,6 +55,7 @@ from chainrule.gates.select import clip, maximum, minimum, where
 from chainrule.gates.shape import concatenate, pad, reshape, stack, transpose
 from chainrule.gates.softmax import log_softmax, logsumexp, softmax
 from chainrule.gates.summation import broadcast_to, sum
+from chainrule.nn.functional_call import functional_call
 from chainrule.nn.initialise import manual_seed
 from chainrule.runtime import get_num_threads, set_num_threads, show_config
 from chainrule.tensor import Tensor, tensor
@@ -55,25 +70,35 @@ __all__ = [
     "append_ones",
     "broadcast_to",
     "check_gradients",
+    "checkpoint",
     "clip",
     "concatenate",
     "cos",
     "cross_entropy",
+    "custom_gradient",
     "data",
+    "directional_derivative",
     "divide",
     "elastic_net",
     "entropy",
     "equal",
     "exp",
     "fold_bias",
+    "functional_call",
     "get_num_threads",
+    "grad",
     "greater",
     "greater_equal",
+    "hessian",
+    "hvp",
     "index",
+    "jacobian",
+    "jvp",
     "kl_divergence",
     "less",
     "less_equal",
     "linear",
+    "linearize",
     "log",
     "log_softmax",
     "logsumexp",
@@ -108,11 +133,15 @@ __all__ = [
     "sqrt",
     "square",
     "stack",
+    "stop_gradient",
     "subtract",
     "sum",
     "tanh",
     "tensor",
+    "trace",
     "transpose",
+    "value_and_grad",
     "var",
+    "vjp",
     "where",
 ]

@@ -12,15 +12,20 @@ import numpy as np
 
 
 class Box:
-    """A NumPy array, the gate that made it (None for a leaf), and its gradient after a backward pass."""
+    """A value, the gate that made it (None for a leaf), and its gradient after a backward pass.
 
-    __slots__ = ("__weakref__", "data", "gate", "grad", "requires_grad")
+    Outside every transform the value is a NumPy array and `trace` is None. Inside, a Box belongs to one trace
+    and holds a value of a lower level: an array, or a Box of an enclosing transform. See `trace.py`.
+    """
+
+    __slots__ = ("__weakref__", "data", "gate", "grad", "requires_grad", "tangent", "trace")
 
     def __init__(self, data, gate=None):
         self.data = data
         self.gate = gate
         self.grad = None
         self.requires_grad = gate is not None
+        self.trace = None
 
 
 class _Recording(threading.local):
@@ -78,8 +83,10 @@ def box_result(data, gate=None):
 
 
 def unbox(value):
-    """The array of a Box; anything else as it is."""
-    return value.data if isinstance(value, Box) else value
+    """The array at the bottom of a Box; anything else as it is."""
+    while isinstance(value, Box):
+        value = value.data
+    return value
 
 
 def shape_of(value) -> tuple[int, ...]:

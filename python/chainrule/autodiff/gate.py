@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from chainrule.autodiff.box import Box, box_result, recording
+from chainrule.autodiff.trace import apply_traced
 
 
 class _Freed:
@@ -53,8 +54,17 @@ class Gate:
 
     # Set when the gate becomes a node: for each input the gate that made it, the leaf Tensor, or the number.
     inputs: tuple | None = None
-    # What forward kept for backward.
+    # What forward kept for backward: a tuple.
     kept = None
+    # Of each kept value, whether it is an input (its number), the output, or something else; see trace.py.
+    roles = None
+    # The shape and dtype of each input and of the output, where a transform traced the gate.
+    kinds = None
+    # Whether the gate is a linear map of all its inputs together, whose derivative is itself.
+    linear = False
+    # The rule of forward mode: from the inputs' tangents (None where there is none) the output's. A gate
+    # without one, which is not linear, gets it from its backward.
+    jvp = None
 
     def forward(self, *arrays):
         raise TypeError(f"{type(self).__name__}.forward is not defined: a gate defines forward and backward")
@@ -77,6 +87,8 @@ class Gate:
         boxed = needed = False
         for x in inputs:
             if isinstance(x, Box):
+                if x.trace is not None:
+                    return apply_traced(self, inputs)
                 boxed = True
                 if x.requires_grad:
                     needed = True
@@ -86,6 +98,10 @@ class Gate:
             raise ValueError(
                 f"{type(self).__name__}: this gate is applied already: it is one node of a graph, make a new one"
             )
+        return self.record(inputs, values, boxed, needed)
+
+    def record(self, inputs, values, boxed, needed):
+        """Run forward on arrays; with a Tensor among the inputs, make the gate a node of the graph."""
         data = self.forward(*values)
         if not boxed:
             return data

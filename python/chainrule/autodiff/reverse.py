@@ -1,4 +1,4 @@
-"""Reverse mode: one walk from an output back to the leaves, by worklist, on plain arrays."""
+"""Reverse mode: one walk from outputs back to the leaves, by worklist."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chainrule.autodiff.gate import FREED, Gate
 
 
 def gradients_of(gate: Gate, gradient) -> tuple:
-    """The gradient for each input of one gate, with the shape of the gate's answer checked."""
+    """The gradient for each input of one gate, with the number of them checked."""
     gradients = gate.backward(gradient)
     if type(gradients) is not tuple:
         gradients = (gradients,)
@@ -21,14 +21,19 @@ def gradients_of(gate: Gate, gradient) -> tuple:
     return gradients
 
 
+def check_shape(leaf: Box, shape) -> None:
+    """ValueError when a gradient that reached a leaf has another shape."""
+    if shape != leaf.data.shape:
+        raise ValueError(
+            f"backward: a gradient of shape {shape} reached a Tensor of shape {leaf.data.shape}: "
+            "the backward of the gate that reads it must return its input's shape"
+        )
+
+
 def send_to_leaf(leaf: Box, gradient, upstream) -> None:
     """Add a gradient to a leaf's `.grad`, in the leaf's shape and dtype."""
     gradient = np.asarray(gradient)
-    if gradient.shape != leaf.data.shape:
-        raise ValueError(
-            f"backward: a gradient of shape {gradient.shape} reached a Tensor of shape {leaf.data.shape}: "
-            "the backward of the gate that reads it must return its input's shape"
-        )
+    check_shape(leaf, gradient.shape)
     if gradient.dtype != leaf.data.dtype:
         gradient = gradient.astype(leaf.data.dtype)
     elif gradient is upstream or isinstance(gradient.base, np.ndarray):
@@ -37,14 +42,24 @@ def send_to_leaf(leaf: Box, gradient, upstream) -> None:
 
 
 def backward(root: Gate, gradient, retain_graph: bool = False) -> None:
-    """Send `gradient` from `root` to every leaf that requires one, adding where a value branches.
+    """Send `gradient` from `root` to every leaf that requires one, adding where a value branches."""
+    walk([(root, gradient)], send_to_leaf, retain_graph)
+
+
+def walk(seeds, send, retain_graph: bool) -> None:
+    """Send gradients from gates to leaves.
 
     A gate runs once, when the gradients of all its readers have arrived; its kept values are then freed,
     unless `retain_graph`.
+
+    Args:
+        seeds: pairs of a gate and the gradient of its output.
+        send: called with each leaf that requires a gradient, what arrived for it, and the upstream gradient
+            that the gate was given.
     """
     # How many gradients each gate waits for.
-    waiting = {root: 0}
-    stack = [root]
+    waiting = {root: 0 for root, _ in seeds}
+    stack = list(waiting)
     while stack:
         gate = stack.pop()
         if gate.kept is FREED:
@@ -60,9 +75,11 @@ def backward(root: Gate, gradient, retain_graph: bool = False) -> None:
                     waiting[edge] = 1
                     stack.append(edge)
 
-    arrived = {root: gradient}
+    arrived: dict = {}
+    for root, gradient in seeds:
+        arrived[root] = arrived[root] + gradient if root in arrived else gradient
     own = set()  # gates whose arrived gradient is a sum made here, which may be added to in place
-    ready = [root]
+    ready = [root for root in arrived if waiting[root] == 0]
     while ready:
         gate = ready.pop()
         upstream = arrived.pop(gate)
@@ -73,7 +90,7 @@ def backward(root: Gate, gradient, retain_graph: bool = False) -> None:
             left = waiting.get(edge) if isinstance(edge, Gate) else None
             if left is None:
                 if part is not None and isinstance(edge, Box) and edge.requires_grad:
-                    send_to_leaf(edge, part, upstream)
+                    send(edge, part, upstream)
                 continue
             if part is not None:
                 if edge not in arrived:
@@ -84,10 +101,11 @@ def backward(root: Gate, gradient, retain_graph: bool = False) -> None:
                     arrived[edge] = arrived[edge] + part
                     own.add(edge)
             waiting[edge] = left - 1
-            if left == 1 and edge in arrived:
-                ready.append(edge)
-            elif left == 1:
-                _pass_over(edge, waiting, arrived, ready)
+            if left == 1:
+                if edge in arrived:
+                    ready.append(edge)
+                else:
+                    _pass_over(edge, waiting, arrived, ready)
 
 
 def _pass_over(gate: Gate, waiting: dict, arrived: dict, ready: list) -> None:

@@ -19,6 +19,8 @@ from chainrule.gates.summation import sum_to
 class Add(Gate):
     """z = x + y: dz/dx = dz/dy = 1, so the gradient goes to both inputs as it is."""
 
+    linear = True
+
     def forward(self, x, y):
         self.kept = shape_of(x), shape_of(y)
         return _core.add(x, y)
@@ -30,6 +32,8 @@ class Add(Gate):
 
 class Subtract(Gate):
     """z = x - y: dz/dx = 1, dz/dy = -1."""
+
+    linear = True
 
     def forward(self, x, y):
         self.kept = shape_of(x), shape_of(y)
@@ -57,6 +61,13 @@ class Multiply(Gate):
             sum_to(multiply(gradient, x), shape_of(y)) if self.wants(1) else None,
         )
 
+    def jvp(self, x_tangent, y_tangent):
+        x, y = self.kept
+        return add_tangents(
+            None if x_tangent is None else multiply(x_tangent, y),
+            None if y_tangent is None else multiply(x, y_tangent),
+        )
+
 
 class Divide(Gate):
     """z = x / y: dz/dx = 1 / y, dz/dy = -z / y."""
@@ -74,9 +85,18 @@ class Divide(Gate):
             sum_to(negative(multiply(over_y, z)), shape_of(y)) if self.wants(1) else None,
         )
 
+    def jvp(self, x_tangent, y_tangent):
+        _x, y, z = self.kept
+        return add_tangents(
+            None if x_tangent is None else divide(x_tangent, y),
+            None if y_tangent is None else negative(divide(multiply(z, y_tangent), y)),
+        )
+
 
 class Negative(Gate):
     """z = -x: dz/dx = -1."""
+
+    linear = True
 
     def forward(self, x):
         return _core.negative(x)
@@ -97,21 +117,36 @@ class Power(Gate):
         return z
 
     def backward(self, gradient):
-        x, y, z = self.kept
-        dx = dy = None
-        if self.wants(0):
-            if isinstance(y, (int, float)):
-                # Constants fold: 2 x for a square, and 0 x^-1 must not be NaN at x = 0.
-                slope = 0.0 if y == 0 else multiply(power(x, y - 1), float(y))
-            else:
-                slope = multiply(y, power(x, where_nonzero(y, subtract(y, 1.0), 1.0)))
-            dx = sum_to(multiply(gradient, slope), shape_of(x))
-        if self.wants(1):
-            from chainrule.gates.functions import log
+        x, y, _z = self.kept
+        return (
+            sum_to(multiply(gradient, self.slope_in_base()), shape_of(x)) if self.wants(0) else None,
+            sum_to(multiply(gradient, self.slope_in_exponent()), shape_of(y)) if self.wants(1) else None,
+        )
 
-            # 0^y is constant 0 in y > 0: its slope there is 0, not 0 * -inf.
-            dy = sum_to(multiply(gradient, multiply(z, log(where_nonzero(x, x, 1.0)))), shape_of(y))
-        return dx, dy
+    def jvp(self, x_tangent, y_tangent):
+        return add_tangents(
+            None if x_tangent is None else multiply(x_tangent, self.slope_in_base()),
+            None if y_tangent is None else multiply(y_tangent, self.slope_in_exponent()),
+        )
+
+    def slope_in_base(self):
+        x, y, _ = self.kept
+        if isinstance(y, (int, float)):
+            # Constants fold: 2 x for a square, and 0 x^-1 must not be NaN at x = 0.
+            return 0.0 if y == 0 else multiply(power(x, y - 1), float(y))
+        return multiply(y, power(x, where_nonzero(y, subtract(y, 1.0), 1.0)))
+
+    def slope_in_exponent(self):
+        from chainrule.gates.functions import log
+
+        # 0^y is constant 0 in y > 0: its slope there is 0, not 0 * -inf.
+        x, _, z = self.kept
+        return multiply(z, log(where_nonzero(x, x, 1.0)))
+
+
+def add_tangents(a, b):
+    """The sum of two tangents, where None is 0."""
+    return b if a is None else a if b is None else add(a, b)
 
 
 def where_nonzero(condition, x, y):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from chainrule import _core
 from chainrule.autodiff.box import Box
 from chainrule.autodiff.gate import Gate
-from chainrule.gates.arithmetic import divide, multiply, negative, subtract
+from chainrule.gates.arithmetic import add_tangents, divide, multiply, negative, subtract
 
 
 class Exp(Gate):
@@ -22,6 +22,8 @@ class Exp(Gate):
     def backward(self, gradient):
         return multiply(gradient, self.kept[0])
 
+    jvp = backward  # the Jacobian is diagonal
+
 
 class Log(Gate):
     """y = ln x: dy/dx = 1 / x."""
@@ -32,6 +34,8 @@ class Log(Gate):
 
     def backward(self, gradient):
         return divide(gradient, self.kept[0])
+
+    jvp = backward  # the Jacobian is diagonal
 
 
 class Sqrt(Gate):
@@ -45,6 +49,8 @@ class Sqrt(Gate):
     def backward(self, gradient):
         return divide(multiply(gradient, 0.5), self.kept[0])
 
+    jvp = backward  # the Jacobian is diagonal
+
 
 class Abs(Gate):
     """y = |x|: dy/dx = sign x, which is 0 at 0."""
@@ -56,6 +62,8 @@ class Abs(Gate):
     def backward(self, gradient):
         return multiply(gradient, sign(self.kept[0]))
 
+    jvp = backward  # the Jacobian is diagonal
+
 
 class Sign(Gate):
     """y = sign x: constant wherever it has a derivative, so no gradient goes back."""
@@ -65,6 +73,8 @@ class Sign(Gate):
 
     def backward(self, gradient):
         return None
+
+    jvp = backward  # the Jacobian is diagonal
 
 
 class Sin(Gate):
@@ -77,6 +87,8 @@ class Sin(Gate):
     def backward(self, gradient):
         return multiply(gradient, cos(self.kept[0]))
 
+    jvp = backward  # the Jacobian is diagonal
+
 
 class Cos(Gate):
     """y = cos x: dy/dx = -sin x."""
@@ -87,6 +99,8 @@ class Cos(Gate):
 
     def backward(self, gradient):
         return negative(multiply(gradient, sin(self.kept[0])))
+
+    jvp = backward  # the Jacobian is diagonal
 
 
 class Tanh(Gate):
@@ -100,6 +114,8 @@ class Tanh(Gate):
     def backward(self, gradient):
         return tanh_gradient(gradient, self.kept[0])
 
+    jvp = backward  # the Jacobian is diagonal
+
 
 class TanhGradient(Gate):
     """dx = g (1 - y^2) in one pass; in g it is linear, in y the slope is -2 g y."""
@@ -112,6 +128,11 @@ class TanhGradient(Gate):
         g, y = self.kept
         return tanh_gradient(gradient, y), multiply(multiply(gradient, g), multiply(y, -2.0))
 
+    def jvp(self, g_tangent, y_tangent):
+        g, y = self.kept
+        of_y = None if y_tangent is None else multiply(multiply(y_tangent, g), multiply(y, -2.0))
+        return add_tangents(None if g_tangent is None else tanh_gradient(g_tangent, y), of_y)
+
 
 class Sigmoid(Gate):
     """y = 1 / (1 + e^-x): dy/dx = y (1 - y)."""
@@ -123,6 +144,8 @@ class Sigmoid(Gate):
 
     def backward(self, gradient):
         return sigmoid_gradient(gradient, self.kept[0])
+
+    jvp = backward  # the Jacobian is diagonal
 
 
 class SigmoidGradient(Gate):
@@ -137,6 +160,12 @@ class SigmoidGradient(Gate):
         slope = subtract(1.0, multiply(y, 2.0))
         return sigmoid_gradient(gradient, y), multiply(multiply(gradient, g), slope)
 
+    def jvp(self, g_tangent, y_tangent):
+        g, y = self.kept
+        slope = subtract(1.0, multiply(y, 2.0))
+        of_y = None if y_tangent is None else multiply(multiply(y_tangent, g), slope)
+        return add_tangents(None if g_tangent is None else sigmoid_gradient(g_tangent, y), of_y)
+
 
 class Relu(Gate):
     """y = max(0, x): the gradient passes where x > 0 and stops elsewhere, at 0 too."""
@@ -149,6 +178,8 @@ class Relu(Gate):
     def backward(self, gradient):
         return relu_gradient(gradient, self.kept[0])
 
+    jvp = backward  # the Jacobian is diagonal
+
 
 class ReluGradient(Gate):
     """dx = g where y > 0, else 0: a mask, its own adjoint in g and constant in y."""
@@ -159,6 +190,9 @@ class ReluGradient(Gate):
 
     def backward(self, gradient):
         return relu_gradient(gradient, self.kept[0]), None
+
+    def jvp(self, g_tangent, y_tangent):
+        return None if g_tangent is None else relu_gradient(g_tangent, self.kept[0])
 
 
 def _rule(gate, kernel):

@@ -12,6 +12,8 @@ from chainrule.gates.summation import is_integer
 class Index(Gate):
     """y = x[i]; its adjoint adds the gradient at i into zeros."""
 
+    linear = True
+
     def __init__(self, where):
         self.where = where
 
@@ -25,6 +27,8 @@ class Index(Gate):
 
 class IndexAdd(Gate):
     """y = 0; y[i] += x: the adjoint of Index. Repeated indices add."""
+
+    linear = True
 
     def __init__(self, where, shape):
         self.where = where

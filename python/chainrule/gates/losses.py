@@ -9,7 +9,7 @@ import numpy as np
 from chainrule import _core
 from chainrule.autodiff.box import Box, shape_of, unbox
 from chainrule.autodiff.gate import Gate
-from chainrule.gates.arithmetic import add, multiply, square, subtract
+from chainrule.gates.arithmetic import add, divide, multiply, square, subtract
 from chainrule.gates.functions import abs
 from chainrule.gates.reduce import mean
 from chainrule.gates.select import where
@@ -46,6 +46,17 @@ class RowLoss(Gate):
         """The gradient of each row's loss: one number for all rows, or one a row."""
         return multiply(gradient, 1.0 / rows) if self.reduction == "mean" else gradient
 
+    def slopes(self, scores):
+        """(N, C): the derivative of each row's loss in its scores, by gates."""
+        raise TypeError(f"{type(self).__name__}.slopes is not defined")
+
+    def jvp(self, tangent):
+        (scores,) = self.kept
+        changes = sum(multiply(self.slopes(scores), tangent), axis=1)
+        if self.reduction == "none":
+            return changes
+        return divide(sum(changes), float(scores.shape[0])) if self.reduction == "mean" else sum(changes)
+
 
 class SoftmaxCrossEntropy(RowLoss):
     """loss_i = ln sum_j e^(x_ij) - x_i,label: dx_i = (softmax(x_i) - target_i) g_i."""
@@ -61,11 +72,14 @@ class SoftmaxCrossEntropy(RowLoss):
         (scores,) = self.kept
         rows = self.row_gradients(gradient, scores.shape[0])
         if isinstance(rows, Box) or isinstance(scores, Box):
-            count, classes = scores.shape
-            target = one_hot(self.labels, classes, unbox(scores).dtype)
-            target = target * (1 - self.label_smoothing) + self.label_smoothing / classes
-            return multiply(subtract(softmax(scores), target), _column(rows, count))
+            return multiply(self.slopes(scores), _column(rows, scores.shape[0]))
         return _core.softmax_cross_entropy_gradient(rows, scores, self.labels, self.label_smoothing)
+
+    def slopes(self, scores):
+        classes = scores.shape[1]
+        target = one_hot(self.labels, classes, unbox(scores).dtype)
+        target = target * (1 - self.label_smoothing) + self.label_smoothing / classes
+        return subtract(softmax(scores), target.astype(unbox(scores).dtype))
 
 
 class MulticlassHinge(RowLoss):
@@ -83,15 +97,16 @@ class MulticlassHinge(RowLoss):
         (scores,) = self.kept
         rows = self.row_gradients(gradient, scores.shape[0])
         if isinstance(rows, Box) or isinstance(scores, Box):
-            count, classes = scores.shape
-            own = one_hot(self.labels, classes, unbox(scores).dtype)
-            correct = sum(multiply(scores, own), axis=1, keepdims=True)
-            margins = add(subtract(scores, correct), self.delta)
-            violated = (unbox(margins) > 0) & (own == 0)
-            slopes = where(violated, multiply(margins, 2.0) if self.squared else 1.0, np.zeros_like(own))
-            slopes = subtract(slopes, multiply(own, sum(slopes, axis=1, keepdims=True)))
-            return multiply(slopes, _column(rows, count))
+            return multiply(self.slopes(scores), _column(rows, scores.shape[0]))
         return _core.multiclass_hinge_gradient(rows, scores, self.labels, self.delta, self.squared)
+
+    def slopes(self, scores):
+        own = one_hot(self.labels, scores.shape[1], unbox(scores).dtype)
+        correct = sum(multiply(scores, own), axis=1, keepdims=True)
+        margins = add(subtract(scores, correct), self.delta)
+        violated = (unbox(margins) > 0) & (own == 0)
+        slopes = where(violated, multiply(margins, 2.0) if self.squared else 1.0, np.zeros_like(own))
+        return subtract(slopes, multiply(own, sum(slopes, axis=1, keepdims=True)))
 
 
 def one_hot(labels, classes, dtype):

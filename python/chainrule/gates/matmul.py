@@ -5,7 +5,7 @@ from __future__ import annotations
 from chainrule import _core
 from chainrule.autodiff.box import Box, shape_of
 from chainrule.autodiff.gate import Gate
-from chainrule.gates.arithmetic import add
+from chainrule.gates.arithmetic import add, add_tangents
 from chainrule.gates.shape import as_array, reshape, swap_last_axes
 from chainrule.gates.summation import sum_to
 
@@ -30,6 +30,13 @@ class Matmul(Gate):
             else:
                 dy = sum_to(matmul(swap_last_axes(x), gradient), y.shape)
         return dx, dy
+
+    def jvp(self, x_tangent, y_tangent):
+        x, y = self.kept
+        return add_tangents(
+            None if x_tangent is None else matmul(x_tangent, y),
+            None if y_tangent is None else matmul(x, y_tangent),
+        )
 
 
 def matmul(x, y):

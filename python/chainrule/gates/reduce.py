@@ -34,6 +34,11 @@ class Max(Gate):
         indices, sizes, shape = self.kept
         return from_middle(Scatter(indices, sizes)(reshape(gradient, indices.shape)), shape, self.axes)
 
+    def jvp(self, tangent):
+        indices, sizes, shape = self.kept
+        chosen = Gather(indices, sizes)(move_to_middle(tangent, self.axes))
+        return reshape(chosen, reduced_shape(shape, self.axes, self.keepdims))
+
 
 class Min(Max):
     """The smallest value along some axes; it alone gets the gradient, the first of equal ones."""
@@ -43,6 +48,8 @@ class Min(Max):
 
 class Scatter(Gate):
     """Values put at their indices in an array of zeros: the adjoint of Gather."""
+
+    linear = True
 
     def __init__(self, indices, sizes):
         self.indices = indices
@@ -58,6 +65,8 @@ class Scatter(Gate):
 class Gather(Gate):
     """The values at some indices along the middle axis: the adjoint of Scatter."""
 
+    linear = True
+
     def __init__(self, indices, sizes):
         self.indices = indices
         self.sizes = sizes
@@ -67,6 +76,13 @@ class Gather(Gate):
 
     def backward(self, gradient):
         return Scatter(self.indices, self.sizes)(gradient)
+
+
+def move_to_middle(x, axes):
+    """x with `axes` beside each other, as to_middle brings them, by gates: for values that are traced."""
+    if axes and axes[-1] - axes[0] + 1 != len(axes):
+        return transpose(x, [i for i in range(len(shape_of(x))) if i not in axes] + list(axes))
+    return x
 
 
 def from_middle(x, shape, axes):

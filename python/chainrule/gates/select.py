@@ -14,6 +14,8 @@ from chainrule.gates.summation import sum_to
 class Where(Gate):
     """x where the condition holds, else y: each gets the gradient where it was chosen, 0 elsewhere."""
 
+    linear = True
+
     def __init__(self, condition):
         self.condition = condition
 
@@ -42,10 +44,17 @@ class Maximum(Gate):
     def backward(self, gradient):
         x, y = self.kept
         # NaN is passed on, so the NaN gets the gradient: x when x is NaN.
-        x_chosen = self.first_wins(x, y) | not_equal(x, x)
+        x_chosen = unbox(self.first_wins(x, y)) | unbox(not_equal(x, x))
         return (
             sum_to(where(x_chosen, gradient, 0.0), shape_of(x)) if self.wants(0) else None,
             sum_to(where(x_chosen, 0.0, gradient), shape_of(y)) if self.wants(1) else None,
+        )
+
+    def jvp(self, x_tangent, y_tangent):
+        x, y = self.kept
+        x_chosen = unbox(self.first_wins(x, y)) | unbox(not_equal(x, x))
+        return where(
+            x_chosen, 0.0 if x_tangent is None else x_tangent, 0.0 if y_tangent is None else y_tangent
         )
 
 

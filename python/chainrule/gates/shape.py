@@ -14,6 +14,8 @@ from chainrule.gates.axes import normalise_axes
 class Reshape(Gate):
     """The same values in another shape; its adjoint reshapes back."""
 
+    linear = True
+
     def __init__(self, shape):
         self.shape = shape
 
@@ -52,6 +54,8 @@ def reshape(x, shape):
 
 class Transpose(Gate):
     """Permuted axes; its adjoint is the inverse permutation."""
+
+    linear = True
 
     def __init__(self, axes):
         self.axes = axes
@@ -97,6 +101,8 @@ def swap_last_axes(x):
 class Astype(Gate):
     """The same values in another floating dtype; its adjoint converts back."""
 
+    linear = True
+
     def __init__(self, dtype):
         self.dtype = dtype
 
@@ -110,6 +116,8 @@ class Astype(Gate):
 
 class Concatenate(Gate):
     """Arrays joined along an axis; its adjoint cuts the gradient apart."""
+
+    linear = True
 
     def __init__(self, axis):
         self.axis = axis
@@ -189,6 +197,9 @@ class Pad(Gate):
         shape = shape_of(gradient)
         middle = tuple(slice(b, n - a) for (b, a), n in zip(self.widths, shape, strict=True))
         return index(gradient, middle)
+
+    def jvp(self, tangent):
+        return pad(tangent, self.widths)
 
 
 def pad(x, widths, value=0.0):

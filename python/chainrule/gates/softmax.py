@@ -35,6 +35,9 @@ class Softmax(Gate):
         (y,) = self.kept
         return softmax_gradient(gradient, y, self.axes)
 
+    def jvp(self, tangent):
+        return softmax_gradient(tangent, self.kept[0], self.axes)  # the Jacobian is symmetric
+
 
 class LogSoftmax(Softmax):
     """y_i = x_i - ln sum_j e^(x_j): dx = g - e^y sum_j g_j."""
@@ -44,6 +47,10 @@ class LogSoftmax(Softmax):
     def backward(self, gradient):
         (y,) = self.kept
         return log_softmax_gradient(gradient, y, self.axes)
+
+    def jvp(self, tangent):
+        weighted = sum(multiply(exp(self.kept[0]), tangent), self.axes, keepdims=True)
+        return subtract(tangent, weighted)
 
 
 def softmax_gradient(gradient, y, axes):
@@ -82,6 +89,10 @@ class Logsumexp(Gate):
         (x,) = self.kept
         kept_dimensions = reshape(gradient, reduced_shape(x.shape, self.axes, True))
         return multiply(softmax(x, self.axes), kept_dimensions)
+
+    def jvp(self, tangent):
+        (x,) = self.kept
+        return sum(multiply(softmax(x, self.axes), tangent), self.axes, self.keepdims)
 
 
 def softmax(x, axis=-1):

@@ -14,6 +14,8 @@ from chainrule.gates.shape import as_array, reshape
 class Sum(Gate):
     """The sum over some axes; its adjoint repeats the gradient along them."""
 
+    linear = True
+
     def __init__(self, axes, keepdims):
         self.axes = axes
         self.keepdims = keepdims
@@ -49,6 +51,8 @@ def sum(x, axis=None, keepdims=False):
 
 class BroadcastTo(Gate):
     """The array repeated to a larger shape; its adjoint sums over the repeats."""
+
+    linear = True
 
     def __init__(self, shape):
         self.shape = shape

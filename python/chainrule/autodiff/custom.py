@@ -1,0 +1,143 @@
+"""Gates made from functions: a rule of the user's own, and recomputation instead of keeping."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chainrule.autodiff.box import Box, box_result, no_grad, recording, unbox
+from chainrule.autodiff.gate import Gate
+from chainrule.autodiff.nest import flatten, unflatten
+from chainrule.autodiff.reverse import walk
+from chainrule.autodiff.transforms import vjp
+
+
+class CustomGradient(Gate):
+    """A function whose pullback the user gives; see `custom_gradient`."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def forward(self, *arrays):
+        self.kept = arrays
+        with no_grad():
+            value, _ = _value_and_pullback(self.function, arrays)
+        return np.asarray(unbox(value))
+
+    def backward(self, gradient):
+        # The function runs again on the values of this level, so that the rule is differentiable in them.
+        _, pullback = _value_and_pullback(self.function, self.kept)
+        gradients = pullback(gradient)
+        return gradients if isinstance(gradients, tuple) else (gradients,)
+
+
+def _value_and_pullback(function, arguments):
+    result = function(*arguments)
+    if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
+        raise TypeError("custom_gradient: the function must return (value, pullback)")
+    return result
+
+
+def custom_gradient(f):
+    """A function whose derivative is the rule it returns, instead of that of its steps.
+
+    Args:
+        f: returns (value, pullback) for its arguments; pullback takes the gradient of the value and returns the
+            gradient for each argument, a tuple or the bare gradient for one. Written with the library's
+            functions the rule can be differentiated again; forward mode follows from it by transposition.
+
+    Clipped gradients, straight-through estimators and stabler formulas are made with it.
+
+    >>> import chainrule as cr, numpy as np
+    >>> @cr.custom_gradient
+    ... def identity_with_clipped_gradient(x):
+    ...     return x, lambda g: cr.clip(g, -1.0, 1.0)
+    >>> cr.grad(lambda x: 10.0 * identity_with_clipped_gradient(x))(np.array(2.0))
+    array(1.)
+    """
+
+    def applied(*arguments):
+        if not any(isinstance(a, Box) for a in arguments):
+            return _value_and_pullback(f, arguments)[0]
+        return CustomGradient(f)(*arguments)
+
+    applied.__name__ = getattr(f, "__name__", "custom_gradient")
+    applied.__doc__ = f.__doc__
+    return applied
+
+
+class Checkpoint(Gate):
+    """One run of a function of which only the inputs are kept; see `checkpoint`."""
+
+    def __init__(self, function, structure):
+        self.function = function
+        self.structure = structure
+
+    def forward(self, *arrays):
+        self.kept = arrays
+        with no_grad():
+            result = self.function(*unflatten(self.structure, [box_result(a) for a in arrays]))
+        if not isinstance(result, (Box, np.ndarray)):
+            raise TypeError(
+                f"checkpoint: the function returned {type(result).__name__}: it must return one array"
+            )
+        return unbox(result)
+
+    def backward(self, gradient):
+        if any(isinstance(k, Box) and k.trace is not None for k in (*self.kept, gradient)):
+            _, pullback = vjp(self.function, *unflatten(self.structure, self.kept))
+            return tuple(flatten(pullback(gradient))[0])
+        # Outside transforms: record the steps now, and let gradients flow into what the function closes over.
+        leaves = [box_result(a) for a in self.kept]
+        for i, leaf in enumerate(leaves):
+            leaf.requires_grad = self.wants(i)
+        before, recording.on = recording.on, True
+        try:
+            output = self.function(*unflatten(self.structure, leaves))
+        finally:
+            recording.on = before
+        own = {id(leaf): i for i, leaf in enumerate(leaves)}
+        parts = [None] * len(leaves)
+
+        def send(leaf, part, upstream):
+            from chainrule.autodiff.reverse import send_to_leaf
+
+            i = own.get(id(leaf))
+            if i is None:
+                send_to_leaf(leaf, part, upstream)
+            else:
+                parts[i] = part if parts[i] is None else parts[i] + part
+
+        if output.gate is not None:
+            walk([(output.gate, gradient)], send, retain_graph=False)
+        return tuple(parts)
+
+
+def checkpoint(f):
+    """f, keeping its inputs alone: the backward pass runs f again instead of keeping what lies between.
+
+    For long chains: memory falls by the length of the part, for one more forward run of it. Parameters that f
+    closes over get their gradients as usual.
+
+    Args:
+        f: a function of nests of Tensors that returns one Tensor, the same at every run.
+
+    Griewank and Walther, Algorithm 799: Revolve, 2000, tell how to place checkpoints; Chen et al., Training
+    Deep Nets with Sublinear Memory Cost, 2016, use one every sqrt(n) layers.
+
+    >>> import chainrule as cr, numpy as np
+    >>> cr.grad(lambda x: cr.checkpoint(cr.tanh)(x))(np.array(0.0))
+    array(1.)
+    """
+
+    def applied(*arguments):
+        leaves, structure = flatten(arguments)
+        if not any(isinstance(leaf, Box) for leaf in leaves):
+            return f(*arguments)
+        gate = Checkpoint(f, structure)
+        if not any(isinstance(leaf, Box) and (leaf.trace or leaf.requires_grad) for leaf in leaves):
+            # Inputs without gradients: the function may still close over parameters.
+            leaves[0] = box_result(unbox(leaves[0]))
+            leaves[0].requires_grad = True
+        return gate(*leaves)
+
+    return applied
