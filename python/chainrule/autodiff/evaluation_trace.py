@@ -73,7 +73,7 @@ def trace(f, *primals, mode="reverse", direction=None):
         raise ValueError(f"trace: mode {mode!r} is not 'forward' or 'reverse'")
     leaves = []
     for p in primals:
-        leaf = box_result(np.array(p, dtype=np.float32 if isinstance(p, float) else None))
+        leaf = box_result(np.array(p, dtype=np.float32 if type(p) is float else None))
         if leaf.data.dtype not in (np.float32, np.float64):
             raise TypeError(f"trace: an input is {leaf.data.dtype}: give float32 or float64")
         leaf.requires_grad = True

@@ -1,4 +1,8 @@
-"""Nests: any tuples, lists and dicts of leaves, taken apart and put together again."""
+"""Nests: any tuples, lists and dicts of leaves, taken apart and put together again.
+
+The recursions are functions of the module: a function that calls itself through a closure is a reference cycle,
+and would keep the leaves alive until the collector comes.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +10,32 @@ from __future__ import annotations
 def flatten(nest) -> tuple[list, object]:
     """The leaves in order, and the structure that `unflatten` takes. Dict keys go in sorted order."""
     leaves: list = []
+    return leaves, _take_apart(nest, leaves)
 
-    def walk(part):
-        if isinstance(part, dict):
-            keys = sorted(part)
-            return ("dict", tuple(keys), tuple(walk(part[k]) for k in keys))
-        if isinstance(part, (tuple, list)):
-            return (type(part), None, tuple(walk(p) for p in part))
-        leaves.append(part)
-        return None
 
-    structure = walk(nest)
-    return leaves, structure
+def _take_apart(part, leaves):
+    if isinstance(part, dict):
+        keys = tuple(sorted(part))
+        return (dict, keys, tuple(_take_apart(part[k], leaves) for k in keys))
+    if isinstance(part, (tuple, list)):
+        return (type(part), None, tuple(_take_apart(p, leaves) for p in part))
+    leaves.append(part)
+    return None
 
 
 def unflatten(structure, leaves):
     """The nest of this structure with these leaves."""
-    remaining = iter(leaves)
+    return _put_together(structure, iter(leaves))
 
-    def build(part):
-        if part is None:
-            return next(remaining)
-        kind, keys, parts = part
-        if kind == "dict":
-            return {k: build(p) for k, p in zip(keys, parts, strict=True)}
-        values = [build(p) for p in parts]
-        if hasattr(kind, "_fields"):  # a namedtuple
-            return kind(*values)
-        return kind(values)
 
-    return build(structure)
+def _put_together(structure, leaves):
+    if structure is None:
+        return next(leaves)
+    kind, keys, parts = structure
+    values = [_put_together(part, leaves) for part in parts]
+    if kind is dict:
+        return dict(zip(keys, values, strict=True))
+    return kind(*values) if hasattr(kind, "_fields") else kind(values)  # a namedtuple, or a tuple or list
 
 
 def map_leaves(function, nest):

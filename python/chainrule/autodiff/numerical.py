@@ -37,8 +37,8 @@ def numerical_gradient(f, x, step=None) -> np.ndarray:
     >>> cr.numerical_gradient(lambda x: (x**2).sum(), np.array([1.0, 3.0])).round(6)
     array([2., 6.])
     """
-    boxed = isinstance(x, (Box, float))
-    point = np.array(unbox(x), dtype=np.float32 if isinstance(x, float) else None)
+    boxed = isinstance(x, Box) or type(x) is float
+    point = np.array(unbox(x), dtype=np.float32 if type(x) is float else None)
     if point.dtype not in (np.float32, np.float64):
         raise TypeError(f"numerical_gradient: x is {point.dtype}: give float32 or float64")
     if step is not None and not step > 0:

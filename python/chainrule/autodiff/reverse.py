@@ -38,7 +38,8 @@ def send_to_leaf(leaf: Box, gradient, upstream) -> None:
         gradient = gradient.astype(leaf.data.dtype)
     elif gradient is upstream or isinstance(gradient.base, np.ndarray):
         gradient = gradient.copy()  # another input may hold the same memory
-    leaf.grad = box_result(gradient if leaf.grad is None else leaf.grad.data + gradient)
+    # The sum of 0-d arrays is a NumPy scalar.
+    leaf.grad = box_result(gradient if leaf.grad is None else np.asarray(leaf.grad.data + gradient))
 
 
 def backward(root: Gate, gradient, retain_graph: bool = False) -> None:

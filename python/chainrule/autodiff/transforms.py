@@ -17,7 +17,7 @@ from chainrule.autodiff.trace import Trace, is_traced, kind_of, push_tangents, z
 
 def _value(operation, leaf):
     """A leaf of the inputs as an array or Box of the levels outside."""
-    if isinstance(leaf, float):
+    if type(leaf) is float:
         leaf = box_result(np.asarray(leaf, np.float32))
     array = unbox(leaf)
     if not isinstance(array, (np.ndarray, np.floating)) or array.dtype not in (np.float32, np.float64):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 import chainrule as cr
+from chainrule.autodiff import custom
 from chainrule.gates import (
     arithmetic,
     functions,
@@ -365,7 +366,37 @@ def astype_cases():
 
 CONDITION = np.array([[True, False, True], [False, False, True]])
 
+@cr.custom_gradient
+def _softplus(x):
+    e = cr.exp(x)
+    return cr.log(1.0 + e), lambda g: g * (1.0 - 1.0 / (1.0 + e))
+
+
+def _bend(x):
+    return cr.tanh(x * x) + x
+
+
+def _torch_bend(x):
+    return torch.tanh(x * x) + x
+
+
+def _blend(x, y):
+    return cr.sin(x * y) * y
+
+
+def _torch_blend(x, y):
+    return torch.sin(x * y) * y
+
+
 GATES: dict[type, list[Case]] = {
+    custom.CustomGradient: [
+        case("softplus", _softplus, torch.nn.functional.softplus, (normal, (4,))),
+        case("0-d", _softplus, torch.nn.functional.softplus, (normal, ())),
+    ],
+    custom.Checkpoint: [
+        case("one input", cr.checkpoint(_bend), _torch_bend, (normal, (3,))),
+        case("two inputs", cr.checkpoint(_blend), _torch_blend, (normal, (2, 3)), (normal, (3,))),
+    ],
     arithmetic.Add: binary(cr.add, torch.add) + with_number(cr.add, torch.add, 0.3),
     arithmetic.Subtract: binary(cr.subtract, torch.subtract) + with_number(cr.subtract, torch.subtract, 0.3),
     arithmetic.Multiply: binary(cr.multiply, torch.multiply) + with_number(cr.multiply, torch.multiply, 0.3),

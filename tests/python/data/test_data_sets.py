@@ -1,10 +1,7 @@
 """Data sets: what a Dataset is, the fixed split, the packaged digits, CIFAR-10's layout."""
 
-import doctest
 import hashlib
-import importlib
 import importlib.util
-import pkgutil
 import zipfile
 from pathlib import Path
 
@@ -14,15 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chainrule.data as data
-from chainrule.data.dataset import stratified_test_mask
+from chainrule.data.dataset import every_fifth
 
 ROOT = Path(__file__).parents[3]
-MODULES = [f"chainrule.data.{module.name}" for module in pkgutil.iter_modules(data.__path__)]
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_docstring_examples_hold(name):
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 def test_every_public_name_is_there():
@@ -45,38 +36,16 @@ def test_dataset_unpacks_into_train_and_test_pairs():
     assert (dataset.image_shape, dataset.num_classes) == ((3,), 2)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"labels": (0, 2)}, "labels 0 to 2 with 2 classes"),
-        ({"labels": (-1, 1)}, "labels -1 to 1"),
-        ({"labels": (0, 1, 1)}, r"int64 \(3,\) for images \(2, 3\)"),
-        ({"dtype": np.float32}, "labels float32"),
-        ({"shape": (0, 3), "labels": ()}, r"images \(0, 3\) hold no inputs"),
-        ({"shape": (2,)}, r"images \(2,\) hold no inputs"),
-    ],
-)
-def test_dataset_refuses_what_does_not_fit_together(change, message):
-    with pytest.raises(ValueError, match=f"^Dataset: train .*{message}"):
-        tiny(**change)
-
-
-def test_dataset_refuses_splits_of_different_shapes():
-    one, other = tiny(shape=(2, 3)).train, tiny(shape=(2, 4)).train
-    with pytest.raises(ValueError, match=r"train inputs \(3,\) and test inputs \(4,\) differ"):
-        data.Dataset("mixed", one, other, ("a", "b"))
-
-
 # The fixed split
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60))
-def test_third_of_every_five_examples_of_each_class_is_a_test_example(labels):
+def test_every_fifth_example_of_each_class_is_a_test_example(labels):
     expected, seen = [], dict.fromkeys(range(5), 0)
     for label in labels:
-        expected.append(seen[label] % 5 == 2)
+        expected.append(seen[label] % 5 == 4)
         seen[label] += 1
-    assert stratified_test_mask(np.array(labels)).tolist() == expected
+    assert every_fifth(np.array(labels)).tolist() == expected
 
 
 # Digits
@@ -84,7 +53,7 @@ def test_third_of_every_five_examples_of_each_class_is_a_test_example(labels):
 
 def test_packaged_digits_are_those_of_scikit_learn():
     sklearn_digits = pytest.importorskip("sklearn.datasets").load_digits()
-    test = stratified_test_mask(sklearn_digits.target)
+    test = every_fifth(sklearn_digits.target)
     (x_train, y_train), (x_test, y_test) = data.load_digits()
     assert np.array_equal(x_train[..., 0], sklearn_digits.images[~test])
     assert np.array_equal(x_test[..., 0], sklearn_digits.images[test])
@@ -94,9 +63,10 @@ def test_packaged_digits_are_those_of_scikit_learn():
 
 def test_digits_have_the_documented_shapes_types_and_range():
     digits = data.load_digits()
-    assert digits.name == "digits" and digits.classes == tuple("0123456789")
-    assert digits.train.images.shape == (1438, 8, 8, 1)
-    assert digits.test.images.shape == (359, 8, 8, 1)
+    assert digits.value_range == (0.0, 16.0)
+    assert digits.name == "UCI digits" and digits.classes == tuple("0123456789")
+    assert digits.train.images.shape == (1442, 8, 8, 1)
+    assert digits.test.images.shape == (355, 8, 8, 1)
     for images, labels in digits:
         assert images.dtype == np.uint8 and (images.min(), images.max()) == (0, 16)
         assert labels.dtype == np.int64 and set(labels.tolist()) == set(range(10))
@@ -106,7 +76,7 @@ def test_digits_have_the_documented_shapes_types_and_range():
 def test_digits_split_never_changes():
     test = data.load_digits().test
     found = hashlib.sha256(test.images.tobytes() + test.labels.astype("<i8").tobytes()).hexdigest()
-    assert found == "229e6fcafc8e618443f3226a1eacdd21d2e96f789a752b5b4681e4a0edfd8d5b"
+    assert found == "6150ffb38b98d9ee00309dd12030a2c3061964989f8c0f6bb5f1c161d7065e3c"
 
 
 def test_digits_file_is_made_reproducibly(tmp_path):
@@ -116,14 +86,14 @@ def test_digits_file_is_made_reproducibly(tmp_path):
     spec.loader.exec_module(tool)
     made = [tmp_path / "one.npz", tmp_path / "two.npz"]
     for path in made:
-        tool.main(path)
+        tool.make(path)
     assert made[0].read_bytes() == made[1].read_bytes()
     # Member by member, because another zlib may compress the same content to other bytes.
     packaged = Path(data.__path__[0]) / "uci_digits/digits.npz"
     with zipfile.ZipFile(made[0]) as new, zipfile.ZipFile(packaged) as old:
         assert new.namelist() == old.namelist() == ["images.npy", "labels.npy"]
         assert all(new.read(name) == old.read(name) for name in new.namelist())
-        assert all(member.date_time == (1980, 1, 1, 0, 0, 0) for member in new.infolist())
+        assert all(member.date_time == (1998, 7, 1, 0, 0, 0) for member in new.infolist())
 
 
 def test_digits_source_and_licence_are_packaged():
@@ -153,7 +123,7 @@ def cifar(tmp_path):
 def test_cifar10_is_read_channel_last_in_the_order_of_the_batches(cifar):
     folder, records = cifar
     dataset = data.load_cifar10(folder.parent)
-    assert dataset.name == "cifar10"
+    assert dataset.name == "CIFAR-10"
     assert (dataset.classes[0], dataset.classes[9]) == ("airplane", "truck")
     assert dataset.train.images.shape == (10, 32, 32, 3)
     assert dataset.test.images.shape == (2, 32, 32, 3)
@@ -176,10 +146,10 @@ def test_cifar10_root_may_be_the_folder_of_the_files(cifar):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "empty"),
-        (bytes(3072), "truncated: 3072 bytes"),
-        (bytes(3074), "3074 bytes are no multiple of 3073"),
-        (bytes(3073) + b"\x0a" + bytes(3072), "label 10 of record 1 is not 0 to 9"),
+        (b"", "0 bytes are no whole number of 3073-byte records"),
+        (bytes(3072), "3072 bytes are no whole number"),
+        (bytes(3074), "3074 bytes are no whole number"),
+        (bytes(3073) + b"\x0a" + bytes(3072), "label 10 at position 1 is not one of the 10 classes"),
     ],
 )
 def test_cifar10_damaged_file_is_named(cifar, content, message):
@@ -190,19 +160,18 @@ def test_cifar10_damaged_file_is_named(cifar, content, message):
     assert "\n" not in str(caught.value)
 
 
-def test_cifar10_missing_files_are_listed(cifar):
+def test_cifar10_missing_file_is_named(cifar):
     folder, _ = cifar
     (folder / "data_batch_4.bin").unlink()
-    (folder / "test_batch.bin").unlink()
-    with pytest.raises(data.DataError, match=r"missing: data_batch_4\.bin, test_batch\.bin$"):
+    with pytest.raises(data.DataError, match=r"data_batch_4\.bin: the file is not there$"):
         data.load_cifar10(folder)
 
 
 def test_cifar10_root_must_be_a_folder(tmp_path):
-    with pytest.raises(data.DataError, match="absent: no such folder"):
+    with pytest.raises(data.DataError, match="absent is not a folder"):
         data.load_cifar10(tmp_path / "absent")
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(data.DataError, match="file: not a folder"):
+    with pytest.raises(data.DataError, match="file is not a folder"):
         data.load_cifar10(tmp_path / "file")
     with pytest.raises(TypeError):
         data.load_cifar10(3)
