@@ -1,5 +1,7 @@
 #include "ops/elementwise.h"
 
+#include <pybind11/stl.h>
+
 #include "bindings/arrays.h"
 
 namespace chainrule::bindings {
@@ -79,6 +81,39 @@ py::object where(const py::array_t<bool, py::array::c_style>& condition, Operand
   return result;
 }
 
+template <class T>
+py::object chosen(Extremum which, Operand& a, Operand& b) {
+  a.as<T>();
+  b.as<T>();
+  const ArrayView<T> left{a.data<T>(), a.shape()}, right{b.data<T>(), b.shape()};
+  const Shape shape = broadcast_shape(a.operation(), left.shape, right.shape);
+  py::array_t<bool> result(shape);
+  auto* out = reinterpret_cast<uint8_t*>(result.mutable_data());
+  MaybeUnlocked unlocked(element_count(shape, a.operation()));
+  apply_chosen<T>(which, left, right, out);
+  return std::move(result);
+}
+
+void def_chosen(py::module_& m, const char* name, Extremum which) {
+  m.def(
+      name,
+      [=](py::handle x, py::handle y) {
+        Operand a(name, "x", x), b(name, "y", y);
+        return common_dtype(a, b) == Dtype::float32 ? chosen<float>(which, a, b) : chosen<double>(which, a, b);
+      },
+      py::arg("x"), py::arg("y"));
+}
+
+template <class T>
+py::object broadcast(Operand& x, const Shape& shape) {
+  x.as<T>();
+  T* out;
+  py::object result = new_array<T>(shape, &out);
+  MaybeUnlocked unlocked(element_count(shape, "broadcast_to"));
+  apply_broadcast<T>({x.data<T>(), x.shape()}, shape, out);
+  return result;
+}
+
 }  // namespace
 
 void bind_elementwise(py::module_& m) {
@@ -104,6 +139,16 @@ void bind_elementwise(py::module_& m) {
   def_binary(m, "relu_gradient", BinaryOp::relu_gradient, "gradient", "output");
   def_binary(m, "sigmoid_gradient", BinaryOp::sigmoid_gradient, "gradient", "output");
   def_binary(m, "tanh_gradient", BinaryOp::tanh_gradient, "gradient", "output");
+  def_chosen(m, "chosen_by_maximum", Extremum::maximum);
+  def_chosen(m, "chosen_by_minimum", Extremum::minimum);
+  m.def(
+      "broadcast_to",
+      [](py::handle x, const Shape& shape) {
+        Operand operand("broadcast_to", "x", x);
+        return common_dtype(operand) == Dtype::float32 ? broadcast<float>(operand, shape)
+                                                       : broadcast<double>(operand, shape);
+      },
+      py::arg("x"), py::arg("shape"));
   m.def(
       "where",
       [](const py::array_t<bool, py::array::c_style>& condition, py::handle x, py::handle y) {

@@ -40,6 +40,18 @@ struct Sign {
   static Vec<T> of(Vec<T> x) { return x > T(0) ? broadcast<T>(1) : x < T(0) ? broadcast<T>(-1) : x; }
 };
 template <class T>
+struct Left {
+  static Vec<T> of(Vec<T> a, Vec<T>) { return a; }
+};
+template <class T>
+struct Cube {
+  static Vec<T> of(Vec<T> x) { return x * x * x; }
+};
+template <class T>
+struct Reciprocal {
+  static Vec<T> of(Vec<T> x) { return T(1) / x; }
+};
+template <class T>
 struct Square {
   static Vec<T> of(Vec<T> x) { return x * x; }
 };
@@ -161,10 +173,66 @@ void map_binary(const T* a, int64_t a_step, const T* b, int64_t b_step, T* out, 
   }
 }
 
+template <class T, int a_step, int b_step>
+void where_rows(const uint8_t* condition, const T* a, const T* b, T* out, int64_t n) {
+  // A number that repeats is read once: out might lie over it, for all the compiler knows.
+  const T left = *a, right = *b;
+  for (int64_t i = 0; i < n; ++i)
+    out[i] = condition[i] ? (a_step == 1 ? a[i] : left) : (b_step == 1 ? b[i] : right);
+}
+
+template <class T>
+void map_copy(const T* x, int64_t x_step, T* out, int64_t n) {
+  if (x_step == 1)
+    for (int64_t i = 0; i < n; ++i) out[i] = x[i];
+  else if (n > 0)
+    map_binary<T, Left>(x, 0, x, 0, out, n);
+}
+
 template <class T>
 void map_where(const uint8_t* condition, int64_t condition_step, const T* a, int64_t a_step, const T* b,
                int64_t b_step, T* out, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) out[i] = condition[i * condition_step] ? a[i * a_step] : b[i * b_step];
+  if (n == 0) return;
+  // Steps known to the compiler become vector loops.
+  if (condition_step == 0)
+    return *condition ? map_copy(a, a_step, out, n) : map_copy(b, b_step, out, n);
+  if (a_step == 1 && b_step == 1) return where_rows<T, 1, 1>(condition, a, b, out, n);
+  if (a_step == 1) return where_rows<T, 1, 0>(condition, a, b, out, n);
+  if (b_step == 1) return where_rows<T, 0, 1>(condition, a, b, out, n);
+  where_rows<T, 0, 0>(condition, a, b, out, n);
+}
+
+template <class T>
+struct PassesMaximum {
+  static bool of(T a, T b) { return (a >= b) | (a != a); }
+};
+template <class T>
+struct PassesMinimum {
+  static bool of(T a, T b) { return (a <= b) | (a != a); }
+};
+
+template <class T, template <class> class Passes>
+void map_chosen(const T* a, int64_t a_step, const T* b, int64_t b_step, uint8_t* out, int64_t n) {
+  if (a_step == 1 && b_step == 1) {
+    for (int64_t i = 0; i < n; ++i) out[i] = Passes<T>::of(a[i], b[i]);
+  } else if (a_step == 1) {
+    const T right = n > 0 ? *b : T(0);
+    for (int64_t i = 0; i < n; ++i) out[i] = Passes<T>::of(a[i], right);
+  } else {
+    for (int64_t i = 0; i < n; ++i) out[i] = Passes<T>::of(a[i * a_step], b[i * b_step]);
+  }
+}
+
+// Powers with one exponent for all, as in x^2: small whole exponents are products.
+template <class T>
+void map_power(const T* a, int64_t a_step, const T* b, int64_t b_step, T* out, int64_t n) {
+  if (n > 0 && b_step == 0 && a_step == 1) {
+    if (*b == T(1)) return map_copy(a, 1, out, n);
+    if (*b == T(2)) return map_unary<T, Square>(a, out, n);
+    if (*b == T(3)) return map_unary<T, Cube>(a, out, n);
+    if (*b == T(-1)) return map_unary<T, Reciprocal>(a, out, n);
+  }
+  map_binary<T, Power>(a, a_step, b, b_step, out, n);
 }
 
 template <class T>
@@ -173,9 +241,12 @@ void fill(ElementwiseKernels<T>& kernels) {
               map_unary<T, Sqrt>, map_unary<T, Exp>, map_unary<T, Log>, map_unary<T, Sin>, map_unary<T, Cos>,
               map_unary<T, Tanh>, map_unary<T, Sigmoid>, map_unary<T, Relu>},
              {map_binary<T, Add>, map_binary<T, Subtract>, map_binary<T, Multiply>, map_binary<T, Divide>,
-              map_binary<T, Power>, map_binary<T, Maximum>, map_binary<T, Minimum>,
+              map_power<T>, map_binary<T, Maximum>, map_binary<T, Minimum>,
               map_binary<T, ReluGradient>, map_binary<T, SigmoidGradient>, map_binary<T, TanhGradient>},
-             map_where<T>};
+             map_where<T>,
+             map_chosen<T, PassesMaximum>,
+             map_chosen<T, PassesMinimum>,
+             map_copy<T>};
 }
 
 }  // namespace

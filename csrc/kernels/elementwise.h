@@ -28,11 +28,16 @@ struct ElementwiseKernels {
   using Unary = void (*)(const T* x, T* out, int64_t n);
   // A step of 0 repeats one value, of 1 walks the array.
   using Binary = void (*)(const T* a, int64_t a_step, const T* b, int64_t b_step, T* out, int64_t n);
+  // out = 1 where a passes through maximum or minimum, 0 where b does: ties and NaN in a count for a.
+  using Chosen = void (*)(const T* a, int64_t a_step, const T* b, int64_t b_step, uint8_t* out, int64_t n);
+  using Copy = void (*)(const T* x, int64_t x_step, T* out, int64_t n);
   using Where = void (*)(const uint8_t* condition, int64_t condition_step, const T* a, int64_t a_step,
                          const T* b, int64_t b_step, T* out, int64_t n);
   Unary unary[static_cast<int>(UnaryOp::count)];
   Binary binary[static_cast<int>(BinaryOp::count)];
   Where where;
+  Chosen chosen_by_maximum, chosen_by_minimum;
+  Copy copy;
 };
 
 }  // namespace chainrule

@@ -154,10 +154,40 @@ void apply_where(const ArrayView<uint8_t>& condition, const ArrayView<T>& a, con
   });
 }
 
+template <class T>
+void apply_chosen(Extremum which, const ArrayView<T>& a, const ArrayView<T>& b, uint8_t* out) {
+  const auto& table = kernels<T>().elementwise;
+  auto kernel = which == Extremum::maximum ? table.chosen_by_maximum : table.chosen_by_minimum;
+  const Shape shape = broadcast_shape("chosen", a.shape, b.shape);
+  const Walk<2> walk(shape, {&a.shape, &b.shape});
+  in_chunks(element_count(shape, "chosen"), 1, [&](int64_t begin, int64_t end) {
+    walk.rows(begin, end, [&](const int64_t(&offsets)[2], int64_t at, int64_t count) {
+      kernel(a.data + offsets[0], walk.strides[0].back(), b.data + offsets[1], walk.strides[1].back(), out + at,
+             count);
+    });
+  });
+}
+
+template <class T>
+void apply_broadcast(const ArrayView<T>& x, const Shape& shape, T* out) {
+  if (broadcast_shape("broadcast_to", x.shape, shape) != shape)
+    throw std::invalid_argument("broadcast_to: " + shape_text(x.shape) + " does not broadcast to " +
+                                shape_text(shape));
+  auto kernel = kernels<T>().elementwise.copy;
+  const Walk<1> walk(shape, {&x.shape});
+  in_chunks(element_count(shape, "broadcast_to"), 1, [&](int64_t begin, int64_t end) {
+    walk.rows(begin, end, [&](const int64_t(&offsets)[1], int64_t at, int64_t count) {
+      kernel(x.data + offsets[0], walk.strides[0].back(), out + at, count);
+    });
+  });
+}
+
 #define CHAINRULE_INSTANTIATE(T)                                                         \
   template void apply_unary<T>(UnaryOp, const T*, T*, int64_t);                          \
   template void apply_binary<T>(BinaryOp, const ArrayView<T>&, const ArrayView<T>&, T*); \
   template void apply_small<T>(BinaryOp, const T*, const T*, int64_t, T*, int64_t);      \
+  template void apply_chosen<T>(Extremum, const ArrayView<T>&, const ArrayView<T>&, uint8_t*); \
+  template void apply_broadcast<T>(const ArrayView<T>&, const Shape&, T*); \
   template void apply_where<T>(const ArrayView<uint8_t>&, const ArrayView<T>&, const ArrayView<T>&, T*);
 CHAINRULE_INSTANTIATE(float)
 CHAINRULE_INSTANTIATE(double)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chainrule.data.dataset import DataError, Dataset, Split, check_labels
+from chainrule.data.dataset import DataError, Dataset, Split, check_labels, one_line
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _RECORD = 1 + 3 * 32 * 32  # a label byte, then the red, green and blue planes
@@ -29,12 +29,10 @@ def load_cifar10(root) -> Dataset:
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"CIFAR-10: {root} is not a folder")
+        raise DataError(f"CIFAR-10: {one_line(root)} is not a folder")
     folder = root / _FOLDER if (root / _FOLDER).is_dir() else root
     parts = [_read(folder / f"data_batch_{i}.bin") for i in range(1, 6)]
-    train = Split(
-        np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts])
-    )
+    train = Split(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
     return Dataset("CIFAR-10", train, _read(folder / "test_batch.bin"), CLASSES)
 
 
@@ -42,15 +40,15 @@ def _read(path: Path) -> Split:
     try:
         content = np.fromfile(path, np.uint8)
     except FileNotFoundError:
-        raise DataError(f"{path}: the file is not there") from None
+        raise DataError(f"{one_line(path)}: the file is not there") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise DataError(f"{one_line(path)}: cannot be read: {error.strerror or error}") from None
     if content.size == 0 or content.size % _RECORD:
         raise DataError(
-            f"{path}: {content.size} bytes are no whole number of {_RECORD}-byte records: the file is damaged"
+            f"{one_line(path)}: {content.size} bytes are no whole number of {_RECORD}-byte records: the file is damaged"
         )
     records = content.reshape(-1, _RECORD)
     labels = records[:, 0].astype(np.int64)
-    check_labels(str(path), labels, 10)
+    check_labels(one_line(path), labels, 10)
     images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return Split(np.ascontiguousarray(images), labels)

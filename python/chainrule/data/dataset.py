@@ -13,6 +13,11 @@ class DataError(ValueError):
     """A data file that is missing, damaged or not of its format. The message is one line and names the file."""
 
 
+def one_line(text) -> str:
+    """Text on one line: a path may hold a line break, a message must not."""
+    return " ".join(str(text).splitlines())
+
+
 class Split(NamedTuple):
     """Inputs (N, H, W, C) or (N, features), uint8 or float32, and labels (N,) int64."""
 

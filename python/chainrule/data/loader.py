@@ -30,25 +30,25 @@ class DataLoader:
     """
 
     def __init__(self, images, labels, batch_size, *, shuffle=True, seed=0, drop_last=False):
+        if np.ndim(images) == 0 or np.ndim(labels) == 0:
+            raise ValueError("DataLoader: images or labels are a single number: give one entry an example")
         if len(images) != len(labels):
-            raise ValueError(
-                f"DataLoader: {len(images)} images and {len(labels)} labels differ in number"
-            )
+            raise ValueError(f"DataLoader: {len(images)} images and {len(labels)} labels differ in number")
         if len(images) == 0:
             raise ValueError("DataLoader: there are no examples")
         if batch_size is not None:
-            try:
-                batch_size = operator.index(batch_size)
-            except TypeError:
-                raise TypeError(f"DataLoader: batch_size {batch_size!r} is no integer") from None
+            batch_size = _integer("batch_size", batch_size)
             if batch_size < 1:
                 raise ValueError(f"DataLoader: batch_size {batch_size} is below 1")
         if drop_last and batch_size is not None and batch_size > len(images):
             raise ValueError(
                 f"DataLoader: drop_last with batch_size {batch_size} leaves none of {len(images)} examples"
             )
-        self.images = np.asarray(images)
-        self.labels = np.asarray(labels)
+        seed = _integer("seed", seed)
+        if seed < 0:
+            raise ValueError(f"DataLoader: seed {seed} is negative")
+        self.images = np.ascontiguousarray(images)
+        self.labels = np.ascontiguousarray(labels)
         self.batch_size = len(images) if batch_size is None else batch_size
         self.shuffle = shuffle
         self.seed = seed
@@ -62,13 +62,20 @@ class DataLoader:
 
     def epoch(self, k: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The batches of epoch k, counted from 0, as (images, labels)."""
+        k = _integer("epoch", k)
+        if k < 0:
+            raise ValueError(f"DataLoader: epoch {k} is negative")
+        return self._batches(k)
+
+    def _batches(self, k):
         n = len(self.images)
         if not self.shuffle:
             for i in range(len(self)):
                 where = slice(i * self.batch_size, (i + 1) * self.batch_size)
                 yield self.images[where], self.labels[where]
             return
-        order = np.random.default_rng([self.seed, k]).permutation(n)
+        # The raw numbers of PCG64 are the same in every NumPy; its permutation method may change (NEP 19).
+        order = np.argsort(np.random.PCG64([self.seed, k]).random_raw(n), kind="stable")
         for i in range(len(self)):
             where = order[i * self.batch_size : (i + 1) * self.batch_size]
             yield self.images[where], self.labels[where]
@@ -77,3 +84,12 @@ class DataLoader:
         """The batches of the next epoch."""
         k, self._next_epoch = self._next_epoch, self._next_epoch + 1
         return self.epoch(k)
+
+
+def _integer(name, value) -> int:
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"DataLoader: {name} {value!r} is no integer") from None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from chainrule.data.dataset import DataError, Dataset, Split, check_labels
+from chainrule.data.dataset import DataError, Dataset, Split, check_labels, one_line
 
 # The first bytes of an IDX file: two zeros, the type (8: unsigned byte), the number of dimensions.
 _MAGIC = {"images": 0x00000803, "labels": 0x00000801}
@@ -31,7 +32,7 @@ def load_mnist(root) -> Dataset:
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"MNIST: {root} is not a folder")
+        raise DataError(f"MNIST: {one_line(root)} is not a folder")
     splits = []
     for prefix in ("train", "t10k"):
         images_path = _find(root, prefix, "images", 3)
@@ -40,13 +41,13 @@ def load_mnist(root) -> Dataset:
         labels = _read_idx(labels_path, "labels").astype(np.int64)
         if len(images) != len(labels):
             raise DataError(
-                f"{labels_path}: {len(labels)} labels for the {len(images)} images of {images_path.name}"
+                f"{one_line(labels_path)}: {len(labels)} labels for the {len(images)} images of {images_path.name}"
             )
-        check_labels(str(labels_path), labels, 10)
+        check_labels(one_line(labels_path), labels, 10)
         splits.append(Split(images[..., None], labels))
     if splits[0].images.shape[1:] != splits[1].images.shape[1:]:
         raise DataError(
-            f"{root}: training images are {splits[0].images.shape[1:3]}, test images {splits[1].images.shape[1:3]}"
+            f"{one_line(root)}: training images are {splits[0].images.shape[1:3]}, test images {splits[1].images.shape[1:3]}"
         )
     return Dataset("MNIST", *splits, tuple(str(i) for i in range(10)))
 
@@ -60,47 +61,46 @@ def _find(root: Path, prefix: str, what: str, dimensions: int) -> Path:
     for name in names:
         if (root / name).is_file():
             return root / name
-    raise DataError(f"{root}: none of {', '.join(names)} is there")
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        if path.suffix != ".gz":
-            return path.read_bytes()
-        with gzip.open(path) as stream:
-            return stream.read()
-    except EOFError:
-        raise DataError(f"{path}: the gzip data end early: the file is truncated") from None
-    except gzip.BadGzipFile as error:
-        raise DataError(f"{path}: {str(error).lower()}: the file is damaged or not gzip") from None
-    except zlib.error as error:
-        raise DataError(f"{path}: the gzip data are damaged ({error})") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    raise DataError(f"{one_line(root)}: none of {', '.join(names)} is there")
 
 
 def _read_idx(path: Path, what: str) -> np.ndarray:
-    content = _read_bytes(path)
+    """The array of an IDX file, every way that it can be damaged turned into one line."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            return _parse_idx(one_line(path), what, stream)
+    except EOFError:
+        raise DataError(f"{one_line(path)}: the gzip data end early: the file is truncated") from None
+    except gzip.BadGzipFile as error:
+        problem = str(error).lower()
+        raise DataError(f"{one_line(path)}: {problem}: the file is damaged or not gzip") from None
+    except zlib.error as error:
+        raise DataError(f"{one_line(path)}: the gzip data are damaged ({error})") from None
+    except OSError as error:
+        raise DataError(f"{one_line(path)}: cannot be read: {error.strerror or error}") from None
+
+
+def _parse_idx(path: str, what: str, stream) -> np.ndarray:
     dimensions = _MAGIC[what] & 0xFF
-    header = 4 + 4 * dimensions
-    if len(content) < header:
-        raise DataError(
-            f"{path}: {len(content)} bytes are too few for an IDX header: the file is truncated"
-        )
-    magic, *sizes = (int(n) for n in np.frombuffer(content, ">u4", 1 + dimensions))
+    header = stream.read(4 + 4 * dimensions)
+    if len(header) < 4 + 4 * dimensions:
+        raise DataError(f"{path}: {len(header)} bytes are too few for an IDX header: the file is truncated")
+    magic, *sizes = (int(n) for n in np.frombuffer(header, ">u4", 1 + dimensions))
     if magic != _MAGIC[what]:
+        raise DataError(f"{path}: wrong magic number {magic:#010x}, IDX {what} have {_MAGIC[what]:#010x}")
+    expected = math.prod(sizes)
+    # No more than the header announces is read, in pieces: neither a wrong header nor a packed file that
+    # unpacks without end can ask for more memory than the file has data.
+    pieces, got = [], 0
+    while got <= expected and (piece := stream.read(min(1 << 24, expected + 1 - got))):
+        pieces.append(piece)
+        got += len(piece)
+    if got != expected:
+        problem = f"{got} bytes of data" if got < expected else "more data"
+        end = "truncated" if got < expected else "too long"
         raise DataError(
-            f"{path}: wrong magic number {magic:#010x}, IDX {what} have {_MAGIC[what]:#010x}"
-        )
-    expected = 1
-    for size in sizes:
-        expected *= size
-    if expected != len(content) - header:
-        problem = "truncated" if len(content) - header < expected else "too long"
-        raise DataError(
-            f"{path}: {len(content) - header} bytes of data, the header's sizes {tuple(sizes)} make {expected}: "
-            f"the file is {problem}"
+            f"{path}: {problem}, the header's sizes {tuple(sizes)} make {expected}: the file is {end}"
         )
     if expected == 0:
         raise DataError(f"{path}: the file holds no {what}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(sizes).copy()
+    return np.frombuffer(b"".join(pieces), np.uint8).reshape(sizes).copy()

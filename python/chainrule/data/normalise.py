@@ -16,23 +16,29 @@ class Normaliser:
     def fit(self, x) -> Normaliser:
         """Learn from training inputs (N, ...). Returns the normaliser."""
         x = self._checked(x, fitting=True)
-        self.input_shape = x.shape[1:]
         self._fit(x)
+        self.input_shape = x.shape[1:]
         return self
 
     def __call__(self, x) -> np.ndarray:
         """Normalised inputs as float32. ValueError before `fit`, and for inputs of another shape."""
         x = self._checked(x, fitting=False)
-        return np.ascontiguousarray(self._apply(x), dtype=np.float32)
+        # Computed in float64: values that are large beside their spread would lose it in float32.
+        most = np.finfo(np.float32).max
+        return np.ascontiguousarray(np.clip(self._apply(x), -most, most), dtype=np.float32)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """What was learnt, as arrays; `normaliser_from_state` makes the normaliser again."""
         if not hasattr(self, "input_shape"):
             raise ValueError(f"{type(self).__name__}: it has not been fitted")
-        state = {name: np.asarray(getattr(self, name)) for name in self._learnt}
+        state = {name: np.array(getattr(self, name)) for name in self._learnt}
         return {"input_shape": np.array(self.input_shape, np.int64), **state}
 
     _learnt: tuple[str, ...] = ()
+
+    def _learnt_shapes(self, name):
+        """The shapes that a learnt array can have."""
+        return ((),)
 
     def _fit(self, x):
         """Learn from checked inputs; nothing to learn by default."""
@@ -46,9 +52,7 @@ class Normaliser:
         if x.dtype.kind not in "buif":
             raise TypeError(f"{name}: inputs are {x.dtype}, not numbers")
         if x.ndim < 2 or (fitting and x.size == 0):
-            raise ValueError(
-                f"{name}: inputs have shape {x.shape}: give (N, ...), with examples to fit on"
-            )
+            raise ValueError(f"{name}: inputs have shape {x.shape}: give (N, ...), with examples to fit on")
         if not fitting:
             if not hasattr(self, "input_shape"):
                 raise ValueError(f"{name}: fit it on the training inputs first")
@@ -79,9 +83,11 @@ class Scale(Normaliser):
     def __init__(self, offset=0.0, factor=1.0):
         self.offset = float(offset)
         self.factor = float(factor)
+        if not (np.isfinite(self.offset) and np.isfinite(self.factor)):
+            raise ValueError(f"Scale: offset {offset} and factor {factor} must be finite")
 
     def _apply(self, x):
-        return (x.astype(np.float32) - np.float32(self.offset)) * np.float32(self.factor)
+        return (x.astype(np.float64) - self.offset) * self.factor
 
 
 class Standardise(Normaliser):
@@ -90,7 +96,7 @@ class Standardise(Normaliser):
     Args:
         per: 'feature' (each pixel and channel by itself), 'channel' (the last axis), or 'all' (one pair).
 
-    A feature that never varies in the training set becomes 0 there, and elsewhere its difference from that value.
+    A feature that never varies in the training set becomes 0, on all inputs: nothing is known of its scale.
 
     >>> import chainrule as cr, numpy as np
     >>> x = np.array([[1.0, 5.0], [3.0, 5.0]])
@@ -107,21 +113,27 @@ class Standardise(Normaliser):
             raise ValueError(f"Standardise: per={per!r} is not 'feature', 'channel' or 'all'")
         self.per = per
 
+    def _learnt_shapes(self, name):
+        return (self.input_shape, self.input_shape[-1:], ())
+
     def _fit(self, x):
         axes = {"feature": 0, "channel": tuple(range(x.ndim - 1)), "all": None}[self.per]
         self.mean = x.mean(axis=axes, dtype=np.float64)
-        deviation = x.std(axis=axes, dtype=np.float64)
-        self.deviation = np.where(deviation > 0, deviation, 1.0)
+        # Constant features are found by their values: the deviation of many 0.1 is a rounding error, not 0.
+        varies = x.min(axis=axes) != x.max(axis=axes)
+        deviation = np.where(varies, x.std(axis=axes, dtype=np.float64), np.inf)
+        self.deviation = np.where(deviation > 0, deviation, np.inf)
 
     def _apply(self, x):
-        return (x - self.mean.astype(np.float32)) / self.deviation.astype(np.float32)
+        return (x - self.mean) / self.deviation
 
 
 class Whiten(Normaliser):
     """Decorrelation: the principal components of the inputs, each of variance 1 when `whiten`.
 
     Inputs are flattened to (N, features). Component i is the direction of the i-th largest variance in the
-    training set (principal component analysis).
+    training set (principal component analysis); variances are means over N, and the sign of a direction is
+    arbitrary.
 
     Args:
         components: how many to keep; None keeps all.
@@ -147,14 +159,20 @@ class Whiten(Normaliser):
         self.whiten = whiten
         self.epsilon = epsilon
 
+    def _learnt_shapes(self, name):
+        features = int(np.prod(self.input_shape))
+        if name == "mean":
+            return ((features,),)
+        return tuple((features, k) for k in range(1, features + 1))
+
     def _fit(self, x):
         flat = x.reshape(len(x), -1).astype(np.float64)
         features = flat.shape[1]
         keep = features if self.components is None else self.components
         if keep > features:
             raise ValueError(f"Whiten: {keep} components of inputs with {features} features")
-        self.mean = flat.mean(axis=0)
-        centred = flat - self.mean
+        mean = flat.mean(axis=0)
+        centred = flat - mean
         variances, directions = np.linalg.eigh(centred.T @ centred / len(flat))
         variances, directions = variances[::-1][:keep], directions[:, ::-1][:, :keep]
         if self.whiten:
@@ -164,7 +182,7 @@ class Whiten(Normaliser):
             directions = directions * np.where(
                 real, 1 / np.sqrt(np.where(real, variances, 1.0) + self.epsilon), 0.0
             )
-        self.projection = directions
+        self.mean, self.projection = mean, directions
 
     def _apply(self, x):
         flat = x.reshape(len(x), -1).astype(np.float64)
@@ -178,15 +196,19 @@ def normaliser_from_state(kind: str, state: dict[str, np.ndarray]) -> Normaliser
     """
     for cls in (Identity, Scale, Standardise, Whiten):
         if cls.kind == kind:
-            normaliser = cls()
             missing = {"input_shape", *cls._learnt} - state.keys()
             if missing:
                 raise ValueError(f"normaliser_from_state: {kind} lacks {sorted(missing)}")
-            normaliser.input_shape = tuple(int(n) for n in state["input_shape"])
+            normaliser = cls()
+            normaliser.input_shape = tuple(int(n) for n in np.ravel(state["input_shape"]))
             for name in cls._learnt:
-                value = np.asarray(state[name])
-                setattr(
-                    normaliser, name, value if value.ndim or kind == "standard" else float(value)
-                )
+                value = np.array(state[name])
+                expected = normaliser._learnt_shapes(name)
+                if value.dtype != np.float64 or np.isnan(value).any() or value.shape not in expected:
+                    raise ValueError(
+                        f"normaliser_from_state: {kind} {name} is {value.dtype} {value.shape} for inputs "
+                        f"{normaliser.input_shape}: these arrays belong to another normaliser"
+                    )
+                setattr(normaliser, name, value)
             return normaliser
     raise ValueError(f"normaliser_from_state: kind {kind!r} is not known")

@@ -133,7 +133,9 @@ class Power(Gate):
         x, y, _ = self.kept
         if isinstance(y, (int, float)):
             # Constants fold: 2 x for a square, and 0 x^-1 must not be NaN at x = 0.
-            return 0.0 if y == 0 else multiply(power(x, y - 1), float(y))
+            if y == 0:
+                return 0.0
+            return multiply(x if y == 2 else power(x, y - 1), float(y))
         return multiply(y, power(x, where_nonzero(y, subtract(y, 1.0), 1.0)))
 
     def slope_in_exponent(self):

@@ -7,7 +7,6 @@ import numpy as np
 from chainrule import _core
 from chainrule.autodiff.box import shape_of, unbox
 from chainrule.autodiff.gate import Gate
-from chainrule.gates.arithmetic import greater_equal, less_equal, not_equal
 from chainrule.gates.summation import sum_to
 
 
@@ -35,7 +34,7 @@ class Maximum(Gate):
     """The larger of x and y, which alone gets the gradient; of equal ones, x."""
 
     kernel = staticmethod(_core.maximum)
-    first_wins = staticmethod(greater_equal)
+    chosen = staticmethod(_core.chosen_by_maximum)
 
     def forward(self, x, y):
         self.kept = x, y
@@ -43,8 +42,7 @@ class Maximum(Gate):
 
     def backward(self, gradient):
         x, y = self.kept
-        # NaN is passed on, so the NaN gets the gradient: x when x is NaN.
-        x_chosen = unbox(self.first_wins(x, y)) | unbox(not_equal(x, x))
+        x_chosen = self.chosen(unbox(x), unbox(y))  # ties, and NaN in x, count for x
         return (
             sum_to(where(x_chosen, gradient, 0.0), shape_of(x)) if self.wants(0) else None,
             sum_to(where(x_chosen, 0.0, gradient), shape_of(y)) if self.wants(1) else None,
@@ -52,7 +50,7 @@ class Maximum(Gate):
 
     def jvp(self, x_tangent, y_tangent):
         x, y = self.kept
-        x_chosen = unbox(self.first_wins(x, y)) | unbox(not_equal(x, x))
+        x_chosen = self.chosen(unbox(x), unbox(y))
         return where(
             x_chosen, 0.0 if x_tangent is None else x_tangent, 0.0 if y_tangent is None else y_tangent
         )
@@ -62,7 +60,7 @@ class Minimum(Maximum):
     """The smaller of x and y, which alone gets the gradient; of equal ones, x."""
 
     kernel = staticmethod(_core.minimum)
-    first_wins = staticmethod(less_equal)
+    chosen = staticmethod(_core.chosen_by_minimum)
 
 
 def where(condition, x, y):

@@ -366,6 +366,7 @@ def astype_cases():
 
 CONDITION = np.array([[True, False, True], [False, False, True]])
 
+
 @cr.custom_gradient
 def _softplus(x):
     e = cr.exp(x)
@@ -424,7 +425,10 @@ GATES: dict[type, list[Case]] = {
     ]
     + [
         case(
-            "2**x", lambda x: cr.power(2.0, x), lambda x: torch.pow(torch.tensor(2.0).to(x), x), (normal, (5,))
+            "2**x",
+            lambda x: cr.power(2.0, x),
+            lambda x: torch.pow(torch.tensor(2.0).to(x), x),
+            (normal, (5,)),
         ),
         case("same twice", lambda x: cr.power(x, x), lambda x: torch.pow(x, x), (positive, (5,))),
         case(
@@ -528,7 +532,14 @@ GATES: dict[type, list[Case]] = {
             (normal, a),
             (normal, b),
         )
-        for a, b in [((2, 3), (2, 3)), ((3,), (2, 1)), ((), (2, 3)), ((2, 3), ()), ((), ()), ((4, 2, 3), (3,))]
+        for a, b in [
+            ((2, 3), (2, 3)),
+            ((3,), (2, 1)),
+            ((), (2, 3)),
+            ((2, 3), ()),
+            ((), ()),
+            ((4, 2, 3), (3,)),
+        ]
     ]
     + [
         case(

@@ -36,9 +36,7 @@ def torch_gradients(case, values):
     output = case.reference(*inputs).double()
     weights = torch.tensor(np.random.default_rng(7).uniform(0.5, 1.5, output.shape))
     gradients = torch.autograd.grad((output * weights).sum(), inputs, allow_unused=True)
-    return [
-        np.zeros(v.shape) if g is None else g.numpy() for g, v in zip(gradients, values, strict=True)
-    ]
+    return [np.zeros(v.shape) if g is None else g.numpy() for g, v in zip(gradients, values, strict=True)]
 
 
 def run_with_gradients(case, arrays):
@@ -60,7 +58,9 @@ def test_every_public_function_has_a_row():
     functions = {n for n in cr.__all__ if inspect.isfunction(getattr(cr, n))} - tooling
     of_gates = {gate.__name__.lower() for gate in GATES}
     without = {
-        n for n in functions if n.replace("_", "") not in of_gates and n not in COMPOSITIONS.keys() | COMPARISONS
+        n
+        for n in functions
+        if n.replace("_", "") not in of_gates and n not in COMPOSITIONS.keys() | COMPARISONS
     }
     # Data sets and the like are no functions of arrays.
     without = {n for n in without if getattr(cr, n).__module__.startswith("chainrule.gates")}

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chainrule.data import DataError, load_mnist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-
-from chainrule.data import DataError, load_mnist
 
 NAMES = [
     "train-images-idx3-ubyte",
@@ -43,9 +42,7 @@ def spelt(name, dotted, zipped):
 def write(folder, arrays, dotted=False, zipped=False):
     for name, array in arrays.items():
         content = idx(array)
-        (folder / spelt(name, dotted, zipped)).write_bytes(
-            gzip.compress(content) if zipped else content
-        )
+        (folder / spelt(name, dotted, zipped)).write_bytes(gzip.compress(content) if zipped else content)
 
 
 @pytest.mark.parametrize("dotted", [False, True])
@@ -105,7 +102,11 @@ LABELS = idx(contents()["train-labels-idx1-ubyte"])
         (NAMES[1], idx(np.zeros(6, np.uint8)), "6 labels for the 7 images of"),
         (NAMES[0], idx(np.zeros((0, 28, 28), np.uint8)), "the file holds no (images|labels)"),
         (NAMES[1], idx(np.zeros(0, np.uint8)), "the file holds no (images|labels)"),
-        (NAMES[0], idx(np.zeros((7, 28, 27), np.uint8)), r"training images are \(28, 27\), test images \(28, 28\)"),
+        (
+            NAMES[0],
+            idx(np.zeros((7, 28, 27), np.uint8)),
+            r"training images are \(28, 27\), test images \(28, 28\)",
+        ),
     ],
 )
 def test_mnist_damaged_file_is_one_clear_line(tmp_path, name, content, message):
@@ -122,7 +123,7 @@ def test_mnist_absurd_header_allocates_nothing(tmp_path, zipped):
     content = struct.pack(">4B3I", 0, 0, 8, 3, 2**32 - 1, 28, 28) + bytes(100)
     path = tmp_path / spelt(NAMES[0], False, zipped)
     path.write_bytes(gzip.compress(content) if zipped else content)
-    with pytest.raises(DataError, match="100 bytes of data, .* make 3367254359280: the file is truncated"):
+    with pytest.raises(DataError, match=r"100 bytes of data, .* make 3367254359280: the file is truncated"):
         load_mnist(tmp_path)
 
 
@@ -192,5 +193,3 @@ def test_mnist_root_must_be_a_folder(tmp_path):
         load_mnist(tmp_path / "file")
     with pytest.raises(TypeError):
         load_mnist(None)
-
-
