@@ -99,7 +99,8 @@ void def_chosen(py::module_& m, const char* name, Extremum which) {
       name,
       [=](py::handle x, py::handle y) {
         Operand a(name, "x", x), b(name, "y", y);
-        return common_dtype(a, b) == Dtype::float32 ? chosen<float>(which, a, b) : chosen<double>(which, a, b);
+        return common_dtype(a, b) == Dtype::float32 ? chosen<float>(which, a, b)
+                                                    : chosen<double>(which, a, b);
       },
       py::arg("x"), py::arg("y"));
 }

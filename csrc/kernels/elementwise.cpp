@@ -194,8 +194,7 @@ void map_where(const uint8_t* condition, int64_t condition_step, const T* a, int
                int64_t b_step, T* out, int64_t n) {
   if (n == 0) return;
   // Steps known to the compiler become vector loops.
-  if (condition_step == 0)
-    return *condition ? map_copy(a, a_step, out, n) : map_copy(b, b_step, out, n);
+  if (condition_step == 0) return *condition ? map_copy(a, a_step, out, n) : map_copy(b, b_step, out, n);
   if (a_step == 1 && b_step == 1) return where_rows<T, 1, 1>(condition, a, b, out, n);
   if (a_step == 1) return where_rows<T, 1, 0>(condition, a, b, out, n);
   if (b_step == 1) return where_rows<T, 0, 1>(condition, a, b, out, n);
@@ -241,8 +240,8 @@ void fill(ElementwiseKernels<T>& kernels) {
               map_unary<T, Sqrt>, map_unary<T, Exp>, map_unary<T, Log>, map_unary<T, Sin>, map_unary<T, Cos>,
               map_unary<T, Tanh>, map_unary<T, Sigmoid>, map_unary<T, Relu>},
              {map_binary<T, Add>, map_binary<T, Subtract>, map_binary<T, Multiply>, map_binary<T, Divide>,
-              map_power<T>, map_binary<T, Maximum>, map_binary<T, Minimum>,
-              map_binary<T, ReluGradient>, map_binary<T, SigmoidGradient>, map_binary<T, TanhGradient>},
+              map_power<T>, map_binary<T, Maximum>, map_binary<T, Minimum>, map_binary<T, ReluGradient>,
+              map_binary<T, SigmoidGradient>, map_binary<T, TanhGradient>},
              map_where<T>,
              map_chosen<T, PassesMaximum>,
              map_chosen<T, PassesMinimum>,

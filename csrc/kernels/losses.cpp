@@ -11,11 +11,14 @@ template <class T>
 void cross_entropy(const T* x, const int64_t* labels, int64_t rows, int64_t classes, T smoothing, T* losses) {
   for (int64_t i = 0; i < rows; ++i) {
     const T* row = x + i * classes;
-    T lse = log_sum(shifted_exponentials<T>(row, classes, nullptr));
-    T loss = lse - row[labels[i]];
+    // ln sum_k e^(x_k - x_j) = (shift - x_j) + ln sum: first the difference of the scores, which may be
+    // large, so that the logarithm keeps its digits.
+    const RowSum<T> s = shifted_exponentials<T>(row, classes, nullptr);
+    const T log_total = log_scalar(s.sum);
+    T loss = (s.shift - row[labels[i]]) + log_total;
     if (smoothing != T(0)) {
       T sum = 0;
-      for (int64_t j = 0; j < classes; ++j) sum += lse - row[j];
+      for (int64_t j = 0; j < classes; ++j) sum += (s.shift - row[j]) + log_total;
       loss = (T(1) - smoothing) * loss + smoothing / static_cast<T>(classes) * sum;
     }
     losses[i] = loss;

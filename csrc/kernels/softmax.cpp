@@ -16,13 +16,15 @@ void forward_row(SoftmaxOutput output, const T* x, int64_t n, T* out) {
     return;
   }
   RowSum<T> s = shifted_exponentials<T>(x, n, nullptr);
-  T lse = log_sum(s);
+  T log_total = log_scalar(s.sum);
   if (output == SoftmaxOutput::logsumexp) {
-    *out = lse;
+    *out = log_total + s.shift;
   } else {
-    // Where everything is masked lse is -inf, and -inf - (-inf) must not become NaN.
-    T shift = lse == -infinity<T> ? T(0) : lse;
-    for_vectors<T>(n, [&](int64_t i, auto get, auto put) { put(out + i, get(x + i) - shift); });
+    // Where everything is masked the sum is 0, and -inf - (-inf) must not become NaN.
+    if (log_total == -infinity<T>) log_total = 0;
+    // The difference of the scores first: it may be large, and the logarithm keeps its digits.
+    for_vectors<T>(n,
+                   [&](int64_t i, auto get, auto put) { put(out + i, (get(x + i) - s.shift) - log_total); });
   }
 }
 
@@ -43,12 +45,13 @@ void forward_columns(SoftmaxOutput output, const T* x, int64_t n, int64_t stride
     put(total + j, sum);
   });
   for_vectors<T>(columns, [&](int64_t j, auto get, auto put) {
-    Vec<T> sum = get(total + j), lse = log<T>(sum) + get(largest + j);
+    Vec<T> sum = get(total + j), shift = get(largest + j), log_total = log<T>(sum);
     if (output == SoftmaxOutput::logsumexp) {
-      put(out + j, lse);
+      put(out + j, log_total + shift);
     } else if (output == SoftmaxOutput::log_softmax) {
-      Vec<T> shift = lse == -infinity<T> ? Vec<T>{} : lse;
-      for (int64_t i = 0; i < n; ++i) put(out + i * stride + j, get(x + i * stride + j) - shift);
+      log_total = log_total == -infinity<T> ? Vec<T>{} : log_total;
+      for (int64_t i = 0; i < n; ++i)
+        put(out + i * stride + j, (get(x + i * stride + j) - shift) - log_total);
     } else {
       Vec<T> factor = sum == T(0) ? Vec<T>{} : T(1) / sum;
       for (int64_t i = 0; i < n; ++i) put(out + i * stride + j, get(out + i * stride + j) * factor);
@@ -66,7 +69,13 @@ void forward(SoftmaxOutput output, const T* x, int64_t n, int64_t stride, int64_
 }
 
 // softmax:     dx = y (g - sum_k g_k y_k)
-// log_softmax: dx = g - exp(y) sum_k g_k
+// log_softmax: dx = g - exp(y) sum_k g_k, and 0 where the score is masked
+template <class T>
+inline Vec<T> score_gradient(bool plain, Vec<T> y, Vec<T> g, Vec<T> total) {
+  if (plain) return y * (g - total);
+  return y == -infinity<T> ? Vec<T>{} : g - exp<T>(y) * total;
+}
+
 template <class T>
 void backward(SoftmaxOutput output, const T* y, const T* g, int64_t n, int64_t stride, int64_t columns,
               T* out, T* scratch) {
@@ -75,10 +84,9 @@ void backward(SoftmaxOutput output, const T* y, const T* g, int64_t n, int64_t s
     Vec<T> parts = {};
     for_vectors<T>(n,
                    [&](int64_t i, auto get, auto) { parts += plain ? get(g + i) * get(y + i) : get(g + i); });
-    T total = sum_lanes<T>(parts);
+    Vec<T> total = broadcast(sum_lanes<T>(parts));
     for_vectors<T>(n, [&](int64_t i, auto get, auto put) {
-      Vec<T> gradient = get(g + i), value = get(y + i);
-      put(out + i, plain ? value * (gradient - total) : gradient - exp<T>(value) * total);
+      put(out + i, score_gradient<T>(plain, get(y + i), get(g + i), total));
     });
     return;
   }
@@ -94,8 +102,7 @@ void backward(SoftmaxOutput output, const T* y, const T* g, int64_t n, int64_t s
     Vec<T> total = get(scratch + j);
     for (int64_t i = 0; i < n; ++i) {
       int64_t at = i * stride + j;
-      Vec<T> gradient = get(g + at), value = get(y + at);
-      put(out + at, plain ? value * (gradient - total) : gradient - exp<T>(value) * total);
+      put(out + at, score_gradient<T>(plain, get(y + at), get(g + at), total));
     }
   });
 }

@@ -52,9 +52,9 @@ inline RowSum<T> shifted_exponentials(const T* x, int64_t n, T* out) {
 }
 
 template <class T>
-inline T log_sum(RowSum<T> s) {
+inline T log_scalar(T x) {
   T result[lanes<T>];
-  store(result, log<T>(broadcast(s.sum)) + s.shift);
+  store(result, log<T>(broadcast(x)));
   return result[0];
 }
 

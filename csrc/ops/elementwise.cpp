@@ -161,9 +161,9 @@ void apply_chosen(Extremum which, const ArrayView<T>& a, const ArrayView<T>& b, 
   const Shape shape = broadcast_shape("chosen", a.shape, b.shape);
   const Walk<2> walk(shape, {&a.shape, &b.shape});
   in_chunks(element_count(shape, "chosen"), 1, [&](int64_t begin, int64_t end) {
-    walk.rows(begin, end, [&](const int64_t(&offsets)[2], int64_t at, int64_t count) {
-      kernel(a.data + offsets[0], walk.strides[0].back(), b.data + offsets[1], walk.strides[1].back(), out + at,
-             count);
+    walk.rows(begin, end, [&](const int64_t (&offsets)[2], int64_t at, int64_t count) {
+      kernel(a.data + offsets[0], walk.strides[0].back(), b.data + offsets[1], walk.strides[1].back(),
+             out + at, count);
     });
   });
 }
@@ -176,18 +176,18 @@ void apply_broadcast(const ArrayView<T>& x, const Shape& shape, T* out) {
   auto kernel = kernels<T>().elementwise.copy;
   const Walk<1> walk(shape, {&x.shape});
   in_chunks(element_count(shape, "broadcast_to"), 1, [&](int64_t begin, int64_t end) {
-    walk.rows(begin, end, [&](const int64_t(&offsets)[1], int64_t at, int64_t count) {
+    walk.rows(begin, end, [&](const int64_t (&offsets)[1], int64_t at, int64_t count) {
       kernel(x.data + offsets[0], walk.strides[0].back(), out + at, count);
     });
   });
 }
 
-#define CHAINRULE_INSTANTIATE(T)                                                         \
-  template void apply_unary<T>(UnaryOp, const T*, T*, int64_t);                          \
-  template void apply_binary<T>(BinaryOp, const ArrayView<T>&, const ArrayView<T>&, T*); \
-  template void apply_small<T>(BinaryOp, const T*, const T*, int64_t, T*, int64_t);      \
+#define CHAINRULE_INSTANTIATE(T)                                                               \
+  template void apply_unary<T>(UnaryOp, const T*, T*, int64_t);                                \
+  template void apply_binary<T>(BinaryOp, const ArrayView<T>&, const ArrayView<T>&, T*);       \
+  template void apply_small<T>(BinaryOp, const T*, const T*, int64_t, T*, int64_t);            \
   template void apply_chosen<T>(Extremum, const ArrayView<T>&, const ArrayView<T>&, uint8_t*); \
-  template void apply_broadcast<T>(const ArrayView<T>&, const Shape&, T*); \
+  template void apply_broadcast<T>(const ArrayView<T>&, const Shape&, T*);                     \
   template void apply_where<T>(const ArrayView<uint8_t>&, const ArrayView<T>&, const ArrayView<T>&, T*);
 CHAINRULE_INSTANTIATE(float)
 CHAINRULE_INSTANTIATE(double)

@@ -198,6 +198,8 @@ Shape matmul_shape(const Shape& a, const Shape& b) {
   if (a.back() != b[b.size() - 2])
     throw clash("inner dimensions " + std::to_string(a.back()) + " and " + std::to_string(b[b.size() - 2]) +
                 " differ");
+  element_count(a, "matmul");  // no negative sizes, nothing that overflows
+  element_count(b, "matmul");
   const size_t dimensions = std::max(a.size(), b.size());
   Shape out(dimensions);
   for (size_t d = 0; d + 2 < dimensions; ++d) {

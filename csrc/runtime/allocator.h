@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 
 namespace chainrule {
 
@@ -24,12 +25,11 @@ void reset_peak();
 // Returns everything held for reuse to the system.
 void release_kept_memory();
 
-// Scratch memory of one call, given back at the end of the scope.
+// Scratch memory of one call for `count` values, given back at the end of the scope.
 template <class T>
 class Scratch {
  public:
-  explicit Scratch(int64_t count)
-      : bytes_(static_cast<size_t>(count) * sizeof(T)), data_(static_cast<T*>(allocate(bytes_))) {}
+  explicit Scratch(int64_t count) : bytes_(bytes_of(count)), data_(static_cast<T*>(allocate(bytes_))) {}
   ~Scratch() { release(data_, bytes_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
@@ -37,6 +37,13 @@ class Scratch {
   T& operator[](int64_t i) { return data_[i]; }
 
  private:
+  static size_t bytes_of(int64_t count) {
+    size_t bytes;
+    if (count < 0 || __builtin_mul_overflow(static_cast<size_t>(count), sizeof(T), &bytes))
+      throw std::bad_alloc();
+    return bytes;
+  }
+
   size_t bytes_;
   T* data_;
 };

@@ -1,4 +1,5 @@
-// Runs the unit tests: says at which instruction set and on how many threads, and fails when no test case ran.
+// Runs the unit tests: says at which instruction set and on how many threads, and fails when no test case
+// ran.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 

@@ -24,7 +24,7 @@ using chainrule::Shape;
 template <class T>
 constexpr T infinity = std::numeric_limits<T>::infinity();
 template <class T>
-constexpr T nan = std::numeric_limits<T>::quiet_NaN();
+constexpr T quiet_nan = std::numeric_limits<T>::quiet_NaN();
 // The distance from 1 to the next number; one rounding errs by at most half of it, relatively.
 template <class T>
 constexpr long double epsilon = std::numeric_limits<T>::epsilon();
@@ -74,7 +74,8 @@ class Guarded {
   std::vector<T> values() const { return {all_.begin() + guard, all_.end() - guard}; }
   bool intact() const {
     for (int64_t i = 0; i < guard; ++i)
-      if (all_[static_cast<size_t>(i)] != untouched || all_[all_.size() - 1 - static_cast<size_t>(i)] != untouched)
+      if (all_[static_cast<size_t>(i)] != untouched ||
+          all_[all_.size() - 1 - static_cast<size_t>(i)] != untouched)
         return false;
     return true;
   }
@@ -133,7 +134,7 @@ struct Strided {
       int64_t reach = (shape[d] - 1) * strides[d];
       (reach < 0 ? lowest : highest) += reach;
     }
-    storage.assign(n == 0 ? 0 : static_cast<size_t>(highest - lowest + 1), nan<T>);
+    storage.assign(n == 0 ? 0 : static_cast<size_t>(highest - lowest + 1), quiet_nan<T>);
     T* data = n == 0 ? storage.data() : storage.data() - lowest;
     for (int64_t i = 0; i < n; ++i) data[offset(i, shape, strides)] = fill(i);
     view = {data, shape, strides};

@@ -1,4 +1,5 @@
-// Elementwise maps against plain loops: every operation, every length around vectors and chunks, broadcasting.
+// Elementwise maps against plain loops: every operation, every length around vectors and chunks,
+// broadcasting.
 #include <algorithm>
 #include <array>
 
@@ -16,8 +17,9 @@ constexpr int binary_count = static_cast<int>(BinaryOp::count);
 
 const char* const unary_names[] = {"negate", "absolute", "sign", "square", "sqrt",    "exp",
                                    "log",    "sin",      "cos",  "tanh",   "sigmoid", "relu"};
-const char* const binary_names[] = {"add",     "subtract",      "multiply",         "divide",       "power", "maximum",
-                                    "minimum", "relu_gradient", "sigmoid_gradient", "tanh_gradient"};
+const char* const binary_names[] = {
+    "add",     "subtract", "multiply",      "divide",           "power",
+    "maximum", "minimum",  "relu_gradient", "sigmoid_gradient", "tanh_gradient"};
 static_assert(sizeof unary_names / sizeof *unary_names == unary_count);
 static_assert(sizeof binary_names / sizeof *binary_names == binary_count);
 
@@ -25,40 +27,64 @@ template <class T>
 long double unary(UnaryOp op, T value) {
   const long double x = value;
   switch (op) {
-    case UnaryOp::negate: return -x;
-    case UnaryOp::absolute: return std::fabs(x);
-    case UnaryOp::sign: return x > 0 ? 1 : x < 0 ? -1 : x;
-    case UnaryOp::square: return static_cast<T>(value * value);
-    case UnaryOp::sqrt: return std::sqrt(x);
-    case UnaryOp::exp: return std::exp(x);
-    case UnaryOp::log: return std::log(x);
-    case UnaryOp::sin: return std::sin(x);
-    case UnaryOp::cos: return std::cos(x);
-    case UnaryOp::tanh: return std::tanh(x);
-    case UnaryOp::sigmoid: return 1 / (1 + std::exp(-x));
-    case UnaryOp::relu: return x <= 0 ? 0 : x;
-    case UnaryOp::count: break;
+    case UnaryOp::negate:
+      return -x;
+    case UnaryOp::absolute:
+      return std::fabs(x);
+    case UnaryOp::sign:
+      return x > 0 ? 1 : x < 0 ? -1 : x;
+    case UnaryOp::square:
+      return static_cast<T>(value * value);
+    case UnaryOp::sqrt:
+      return std::sqrt(x);
+    case UnaryOp::exp:
+      return std::exp(x);
+    case UnaryOp::log:
+      return std::log(x);
+    case UnaryOp::sin:
+      return std::sin(x);
+    case UnaryOp::cos:
+      return std::cos(x);
+    case UnaryOp::tanh:
+      return std::tanh(x);
+    case UnaryOp::sigmoid:
+      return 1 / (1 + std::exp(-x));
+    case UnaryOp::relu:
+      return x <= 0 ? 0 : x;
+    case UnaryOp::count:
+      break;
   }
-  return nan<long double>;
+  return quiet_nan<long double>;
 }
 
 template <class T>
 long double binary(BinaryOp op, T a, T b) {
   const long double x = a, y = b;
   switch (op) {
-    case BinaryOp::add: return static_cast<T>(a + b);
-    case BinaryOp::subtract: return static_cast<T>(a - b);
-    case BinaryOp::multiply: return static_cast<T>(a * b);
-    case BinaryOp::divide: return static_cast<T>(a / b);
-    case BinaryOp::power: return std::pow(x, y);
-    case BinaryOp::maximum: return a >= b || a != a ? a : b;
-    case BinaryOp::minimum: return a <= b || a != a ? a : b;
-    case BinaryOp::relu_gradient: return b > T(0) ? a : T(0);
-    case BinaryOp::sigmoid_gradient: return x * (y * (1 - y));
-    case BinaryOp::tanh_gradient: return x * (1 - y * y);
-    case BinaryOp::count: break;
+    case BinaryOp::add:
+      return static_cast<T>(a + b);
+    case BinaryOp::subtract:
+      return static_cast<T>(a - b);
+    case BinaryOp::multiply:
+      return static_cast<T>(a * b);
+    case BinaryOp::divide:
+      return static_cast<T>(a / b);
+    case BinaryOp::power:
+      return std::pow(x, y);
+    case BinaryOp::maximum:
+      return a >= b || a != a ? a : b;
+    case BinaryOp::minimum:
+      return a <= b || a != a ? a : b;
+    case BinaryOp::relu_gradient:
+      return b > T(0) ? a : T(0);
+    case BinaryOp::sigmoid_gradient:
+      return x * (y * (1 - y));
+    case BinaryOp::tanh_gradient:
+      return x * (1 - y * y);
+    case BinaryOp::count:
+      break;
   }
-  return nan<long double>;
+  return quiet_nan<long double>;
 }
 
 // Rounding of 1 - y y is relative to 1, not to the difference.
@@ -66,31 +92,39 @@ template <class T>
 long double binary_bound(BinaryOp op, T a, T b, long double expected) {
   const long double x = a, y = b;
   switch (op) {
-    case BinaryOp::power: return 2 * unit_in_last_place<T>(expected);
-    case BinaryOp::sigmoid_gradient: return 2 * epsilon<T> * std::fabs(x) * std::fabs(y) * (1 + std::fabs(y));
-    case BinaryOp::tanh_gradient: return 2 * epsilon<T> * std::fabs(x) * (1 + y * y);
-    default: return 0;
+    case BinaryOp::power:
+      return 2 * unit_in_last_place<T>(expected);
+    case BinaryOp::sigmoid_gradient:
+      return 2 * epsilon<T> * std::fabs(x) * std::fabs(y) * (1 + std::fabs(y));
+    case BinaryOp::tanh_gradient:
+      return 2 * epsilon<T> * std::fabs(x) * (1 + y * y);
+    default:
+      return 0;
   }
 }
 
 // Lengths around vectors of 4 to 16 lanes, and the chunks of operations that cost 1, 2, 4 and 16 units.
-const int64_t lengths[] = {0,  1,  2,  3,  4,  5,  7,  8,    9,    11,   15,   16,   17,   23,    31,    32,
-                           33, 63, 64, 65, 97, 127, 129, 2047, 2048, 2049, 8191, 8192, 8193, 16385, 32767, 32768, 32769};
+const int64_t lengths[] = {0,   1,    2,    3,    4,    5,    7,    8,     9,     11,    15,
+                           16,  17,   23,   31,   32,   33,   63,   64,    65,    97,    127,
+                           129, 2047, 2048, 2049, 8191, 8192, 8193, 16385, 32767, 32768, 32769};
 
 // Where the result is a whole array: the shapes broadcast by plain index arithmetic.
 template <class T>
 std::string check_broadcast(BinaryOp op, const Shape& a_shape, const Shape& b_shape, uint64_t seed) {
   const Shape out_shape = broadcast_shape("test", a_shape, b_shape);
   const int64_t n = count(out_shape);
-  Guarded<T> a(small_integers<T>(count(a_shape), seed)), b(small_integers<T>(count(b_shape), seed + 1)), out(n);
-  const Shape a_strides = broadcast_strides(a_shape, out_shape), b_strides = broadcast_strides(b_shape, out_shape);
+  Guarded<T> a(small_integers<T>(count(a_shape), seed)), b(small_integers<T>(count(b_shape), seed + 1)),
+      out(n);
+  const Shape a_strides = broadcast_strides(a_shape, out_shape),
+              b_strides = broadcast_strides(b_shape, out_shape);
   apply_binary<T>(op, {a.data(), a_shape}, {b.data(), b_shape}, out.data());
   if (!out.intact()) return "wrote outside of its result";
   auto expected = [&](int64_t i) {
     return binary<T>(op, a[offset(i, out_shape, a_strides)], b[offset(i, out_shape, b_strides)]);
   };
   return difference(out.data(), n, expected, [&](int64_t i) {
-    return binary_bound<T>(op, a[offset(i, out_shape, a_strides)], b[offset(i, out_shape, b_strides)], expected(i));
+    return binary_bound<T>(op, a[offset(i, out_shape, a_strides)], b[offset(i, out_shape, b_strides)],
+                           expected(i));
   });
 }
 
@@ -110,7 +144,8 @@ TEST_CASE_TEMPLATE("unary maps at every length", T, float, double) {
       const bool rounded = i >= static_cast<int>(UnaryOp::sqrt) && op != UnaryOp::relu;
       CHECK(difference(
                 out.data(), n, [&](int64_t k) { return unary<T>(op, x[k]); },
-                [&](int64_t k) { return rounded ? 3 * unit_in_last_place<T>(unary<T>(op, x[k])) : 0.0L; }) == "");
+                [&](int64_t k) { return rounded ? 3 * unit_in_last_place<T>(unary<T>(op, x[k])) : 0.0L; }) ==
+            "");
     }
   }
 }
@@ -145,11 +180,26 @@ TEST_CASE_TEMPLATE("binary maps of equal shapes and of a number at every length"
 
 TEST_CASE_TEMPLATE("binary maps broadcast rows, columns and outer products", T, float, double) {
   const std::pair<Shape, Shape> shapes[] = {
-      {{64, 10}, {10}},          {{64, 10}, {64, 1}},      {{1, 10}, {64, 1}},        {{7, 1, 5}, {3, 1}},
-      {{2, 3, 4}, {2, 1, 4}},    {{2, 3, 4}, {1, 3, 1}},   {{2, 1, 4, 1}, {3, 1, 5}}, {{5}, {2, 3, 1}},
-      {{32769, 1}, {1, 2}},      {{2, 1}, {1, 32769}},     {{3, 32768}, {32768}},     {{3, 32767}, {3, 1}},
-      {{0}, {1}},                {{1, 0}, {5, 1}},         {{3, 1, 0}, {1, 4, 1}},    {{0, 3}, {3}},
-      {{1, 17, 1}, {16, 1, 15}}, {{255, 1}, {1, 257}},     {{2, 3, 1, 1}, {1, 1, 4, 5}}, {{}, {2, 0, 3}},
+      {{64, 10}, {10}},
+      {{64, 10}, {64, 1}},
+      {{1, 10}, {64, 1}},
+      {{7, 1, 5}, {3, 1}},
+      {{2, 3, 4}, {2, 1, 4}},
+      {{2, 3, 4}, {1, 3, 1}},
+      {{2, 1, 4, 1}, {3, 1, 5}},
+      {{5}, {2, 3, 1}},
+      {{32769, 1}, {1, 2}},
+      {{2, 1}, {1, 32769}},
+      {{3, 32768}, {32768}},
+      {{3, 32767}, {3, 1}},
+      {{0}, {1}},
+      {{1, 0}, {5, 1}},
+      {{3, 1, 0}, {1, 4, 1}},
+      {{0, 3}, {3}},
+      {{1, 17, 1}, {16, 1, 15}},
+      {{255, 1}, {1, 257}},
+      {{2, 3, 1, 1}, {1, 1, 4, 5}},
+      {{}, {2, 0, 3}},
   };
   for (const auto& [a, b] : shapes)
     for (int i = 0; i < binary_count; ++i) {
@@ -184,10 +234,12 @@ TEST_CASE_TEMPLATE("binary maps broadcast random shapes", T, float, double) {
 }
 
 TEST_CASE_TEMPLATE("binary maps of special values", T, float, double) {
-  const T inf = infinity<T>, tiny = std::numeric_limits<T>::denorm_min(), most = std::numeric_limits<T>::max();
-  const std::vector<T> specials = {T(0), -T(0), T(1), T(-1), T(0.5), T(2), T(-3), tiny, -tiny, most, -most, inf, -inf, nan<T>};
-  for (BinaryOp op : {BinaryOp::add, BinaryOp::subtract, BinaryOp::multiply, BinaryOp::divide, BinaryOp::power,
-                      BinaryOp::maximum, BinaryOp::minimum, BinaryOp::relu_gradient})
+  const T inf = infinity<T>, tiny = std::numeric_limits<T>::denorm_min(),
+          most = std::numeric_limits<T>::max();
+  const std::vector<T> specials = {T(0), -T(0), T(1), T(-1), T(0.5), T(2), T(-3),
+                                   tiny, -tiny, most, -most, inf,    -inf, quiet_nan<T>};
+  for (BinaryOp op : {BinaryOp::add, BinaryOp::subtract, BinaryOp::multiply, BinaryOp::divide,
+                      BinaryOp::power, BinaryOp::maximum, BinaryOp::minimum, BinaryOp::relu_gradient})
     for (T a : specials)
       for (T b : specials) {
         // Once in a whole vector, once in what is left of one, once as a repeated number.
@@ -222,7 +274,7 @@ TEST_CASE_TEMPLATE("a number that is broadcast keeps its sign and its NaN", T, f
   T out[3];
   apply_binary<T>(BinaryOp::divide, {x, {3}}, {&minus_zero, {}}, out);
   for (T value : out) CHECK(value == -infinity<T>);
-  const T missing = nan<T>;
+  const T missing = quiet_nan<T>;
   apply_binary<T>(BinaryOp::maximum, {&missing, {}}, {x, {3}}, out);
   for (T value : out) CHECK(std::isnan(value));
 }
@@ -247,10 +299,14 @@ TEST_CASE_TEMPLATE("apply_small is apply_binary without shapes", T, float, doubl
 
 TEST_CASE_TEMPLATE("where chooses by a condition of any broadcast shape", T, float, double) {
   std::mt19937_64 random(7);
-  std::vector<std::array<Shape, 3>> cases = {
-      {Shape{}, Shape{}, Shape{}},          {Shape{5}, Shape{}, Shape{}},        {Shape{}, Shape{4}, Shape{3, 1}},
-      {Shape{40000}, Shape{40000}, Shape{}}, {Shape{3, 1}, Shape{1, 20000}, Shape{}}, {Shape{0}, Shape{1}, Shape{1}},
-      {Shape{2, 1, 3}, Shape{4, 1}, Shape{1, 1, 3}}, {Shape{16385}, Shape{1}, Shape{16385}}};
+  std::vector<std::array<Shape, 3>> cases = {{Shape{}, Shape{}, Shape{}},
+                                             {Shape{5}, Shape{}, Shape{}},
+                                             {Shape{}, Shape{4}, Shape{3, 1}},
+                                             {Shape{40000}, Shape{40000}, Shape{}},
+                                             {Shape{3, 1}, Shape{1, 20000}, Shape{}},
+                                             {Shape{0}, Shape{1}, Shape{1}},
+                                             {Shape{2, 1, 3}, Shape{4, 1}, Shape{1, 1, 3}},
+                                             {Shape{16385}, Shape{1}, Shape{16385}}};
   for (int round = 0; round < 150; ++round) {
     const int64_t sizes[] = {1, 2, 3, 5, 8, 17};
     Shape full(random() % 4);
@@ -264,9 +320,10 @@ TEST_CASE_TEMPLATE("where chooses by a condition of any broadcast shape", T, flo
     cases.push_back(own);
   }
   for (const auto& [condition_shape, a_shape, b_shape] : cases) {
-    const Shape out_shape = broadcast_shape("test", broadcast_shape("test", a_shape, b_shape), condition_shape);
-    const Shape cs = broadcast_strides(condition_shape, out_shape), as = broadcast_strides(a_shape, out_shape),
-                bs = broadcast_strides(b_shape, out_shape);
+    const Shape out_shape =
+        broadcast_shape("test", broadcast_shape("test", a_shape, b_shape), condition_shape);
+    const Shape cs = broadcast_strides(condition_shape, out_shape),
+                as = broadcast_strides(a_shape, out_shape), bs = broadcast_strides(b_shape, out_shape);
     std::vector<uint8_t> condition(static_cast<size_t>(count(condition_shape)));
     for (uint8_t& c : condition) c = static_cast<uint8_t>(random() % 2 == 0 ? 0 : random() % 256);
     const std::vector<T> a = normal<T>(count(a_shape), 1), b = normal<T>(count(b_shape), 2);
@@ -307,5 +364,6 @@ TEST_CASE("shapes broadcast as NumPy's do, and clashes name the operation and th
   CHECK_THROWS_WITH_AS(apply_binary<double>(BinaryOp::add, {values, {2}}, {values, {3}}, out),
                        doctest::Contains("shapes (2,) and (3,) do not broadcast"), std::invalid_argument);
   CHECK_THROWS_WITH_AS(apply_where<double>({condition, {2}}, {values, {3}}, {values, {3}}, out),
-                       doctest::Contains("where: shapes (3,) and (2,) do not broadcast"), std::invalid_argument);
+                       doctest::Contains("where: shapes (3,) and (2,) do not broadcast"),
+                       std::invalid_argument);
 }

@@ -1,4 +1,5 @@
-// The hinge and softmax cross-entropy losses and their gradients: worked cases, plain loops, finite differences.
+// The hinge and softmax cross-entropy losses and their gradients: worked cases, plain loops, finite
+// differences.
 #include <algorithm>
 #include <functional>
 
@@ -26,8 +27,8 @@ struct Loss {
       cross_entropy<T>(x.data(), y.data(), rows, classes, setting, out);
   }
   template <class T>
-  void backward(const std::vector<T>& x, const std::vector<int64_t>& y, int64_t classes, const T* g, int64_t step,
-                T* dx) const {
+  void backward(const std::vector<T>& x, const std::vector<int64_t>& y, int64_t classes, const T* g,
+                int64_t step, T* dx) const {
     const auto rows = static_cast<int64_t>(y.size());
     if (is_hinge)
       hinge_gradient<T>(x.data(), y.data(), rows, classes, setting, squared, g, step, dx);
@@ -37,9 +38,13 @@ struct Loss {
 };
 
 const Loss losses[] = {
-    {"hinge", true, 1, false},       {"hinge, delta 0", true, 0, false},    {"hinge, delta 10", true, 10, false},
-    {"squared hinge", true, 1, true}, {"squared hinge, delta 2.5", true, 2.5, true},
-    {"cross-entropy", false, 0, false}, {"cross-entropy, smoothing 0.1", false, 0.1, false},
+    {"hinge", true, 1, false},
+    {"hinge, delta 0", true, 0, false},
+    {"hinge, delta 10", true, 10, false},
+    {"squared hinge", true, 1, true},
+    {"squared hinge, delta 2.5", true, 2.5, true},
+    {"cross-entropy", false, 0, false},
+    {"cross-entropy, smoothing 0.1", false, 0.1, false},
     {"cross-entropy, smoothing 1", false, 1, false},
 };
 
@@ -118,7 +123,8 @@ void check_against_definition(const Loss& loss, int64_t rows, int64_t classes, d
     expected.push_back(exact_row<T>(loss, x.data() + i * classes, classes, y[static_cast<size_t>(i)]));
   auto row = [&](int64_t i) -> const Row& { return expected[static_cast<size_t>(i)]; };
   CHECK(difference(
-            out.data(), rows, [&](int64_t i) { return row(i).loss; }, [&](int64_t i) { return row(i).loss_bound; }) == "");
+            out.data(), rows, [&](int64_t i) { return row(i).loss; },
+            [&](int64_t i) { return row(i).loss_bound; }) == "");
   auto gradient = [&](int64_t i) { return row(i / classes).gradient[static_cast<size_t>(i % classes)]; };
   auto bound = [&](int64_t i, long double factor) {
     return std::fabs(factor) * (row(i / classes).gradient_bound + epsilon<T> * std::fabs(gradient(i)));
@@ -162,7 +168,8 @@ TEST_CASE("worked cases of the hinge loss") {  // issue 3
 TEST_CASE("worked cases of the softmax loss") {  // issue 3
   CHECK(one_cross_entropy({3.2, 5.1, -1.7}, 0) == doctest::Approx(2.0404).epsilon(1e-4));
   CHECK(one_cross_entropy({-2.85, 0.86, 0.28}, 2) == doctest::Approx(1.040).epsilon(1e-3));
-  CHECK(one_cross_entropy({0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 4) == doctest::Approx(std::log(10)));  // W = 0: ln C
+  CHECK(one_cross_entropy({0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 4) ==
+        doctest::Approx(std::log(10)));  // W = 0: ln C
   CHECK(one_cross_entropy({7}, 0) == 0);
   CHECK(one_cross_entropy({123, 456, 789}, 2) == 0);
   CHECK(one_cross_entropy({123, 456, 789}, 0) == 666);
@@ -280,7 +287,7 @@ TEST_CASE_TEMPLATE("NaN in a row reaches its loss and its gradient, and no other
     for (int64_t classes : {2, 10, 33})
       for (int64_t place = 0; place < classes; ++place) {
         std::vector<T> x = normal<T>(2 * classes, 1);
-        x[static_cast<size_t>(place)] = nan<T>;
+        x[static_cast<size_t>(place)] = quiet_nan<T>;
         const std::vector<int64_t> y = {0, classes - 1};
         T out[2];
         const T one = 1;
@@ -301,14 +308,17 @@ TEST_CASE("labels out of range are named, and nothing is written") {
   const double x[6] = {}, one = 1;
   const int64_t above[] = {0, 3}, below[] = {-1, 0}, least[] = {0, std::numeric_limits<int64_t>::min()};
   Guarded<double> out(6);
-  CHECK_THROWS_WITH_AS(cross_entropy<double>(x, above, 2, 3, 0, out.data()),
-                       "softmax_cross_entropy: label 3 in row 1 is not one of the 3 classes: labels run from 0 to 2",
-                       std::invalid_argument);
-  CHECK_THROWS_WITH_AS(hinge<double>(x, below, 2, 3, 1, false, out.data()),
-                       "multiclass_hinge: label -1 in row 0 is not one of the 3 classes: labels run from 0 to 2",
-                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      cross_entropy<double>(x, above, 2, 3, 0, out.data()),
+      "softmax_cross_entropy: label 3 in row 1 is not one of the 3 classes: labels run from 0 to 2",
+      std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      hinge<double>(x, below, 2, 3, 1, false, out.data()),
+      "multiclass_hinge: label -1 in row 0 is not one of the 3 classes: labels run from 0 to 2",
+      std::invalid_argument);
   CHECK_THROWS_WITH_AS(cross_entropy_gradient<double>(x, least, 2, 3, 0, &one, 0, out.data()),
-                       doctest::Contains("softmax_cross_entropy: label -9223372036854775808 in row 1"), std::invalid_argument);
+                       doctest::Contains("softmax_cross_entropy: label -9223372036854775808 in row 1"),
+                       std::invalid_argument);
   CHECK_THROWS_WITH_AS(hinge_gradient<double>(x, above, 2, 3, 1, true, &one, 0, out.data()),
                        doctest::Contains("multiclass_hinge: label 3 in row 1"), std::invalid_argument);
   for (int i = 0; i < 6; ++i) CHECK(out[i] == Guarded<double>::untouched);

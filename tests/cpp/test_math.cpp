@@ -47,8 +47,8 @@ void check_within_units(const std::vector<T>& x) {
       if (units > worst) worst = units, where = i;
     }
     INFO(f.name << " of " << static_cast<double>(x.empty() ? T(0) : x[where]) << " is "
-                << static_cast<double>(y.empty() ? T(0) : y[where]) << ", off by " << static_cast<double>(worst)
-                << " units in the last place");
+                << static_cast<double>(y.empty() ? T(0) : y[where]) << ", off by "
+                << static_cast<double>(worst) << " units in the last place");
     CHECK(worst <= f.most_units);
   }
 }
@@ -127,7 +127,8 @@ TEST_CASE_TEMPLATE("neighbours of the limits: overflow, underflow, denormals", T
   for (T value : {T(0), T(1), T(-1), Limits::min(), -Limits::min(), T(0.70710678118654752440),
                   T(1.41421356237309504880), T(0.34657359027997265), T(-0.34657359027997265), T(10), T(20)})
     around(value);
-  for (int e = 0; e < Limits::digits; ++e) x.push_back(std::ldexp(Limits::denorm_min(), e));  // each denormal bit
+  for (int e = 0; e < Limits::digits; ++e)
+    x.push_back(std::ldexp(Limits::denorm_min(), e));  // each denormal bit
   x.push_back(Limits::max());
   x.push_back(-Limits::max());
   check_within_units(x);
@@ -174,8 +175,8 @@ TEST_CASE_TEMPLATE("values at the edges: infinities, zeros of both signs, NaN", 
   CHECK(apply(UnaryOp::relu, -inf) == T(0));
   for (int op = 0; op < static_cast<int>(UnaryOp::count); ++op) {
     CAPTURE(op);
-    CHECK(std::isnan(apply(static_cast<UnaryOp>(op), nan<T>)));
-    CHECK(std::isnan(apply(static_cast<UnaryOp>(op), -nan<T>)));
+    CHECK(std::isnan(apply(static_cast<UnaryOp>(op), quiet_nan<T>)));
+    CHECK(std::isnan(apply(static_cast<UnaryOp>(op), -quiet_nan<T>)));
   }
 }
 
@@ -190,7 +191,7 @@ TEST_CASE("the sigmoid gate at 0.2 has the gradient 0.24751657") {  // issue 3, 
 }
 
 TEST_CASE_TEMPLATE("a value gives the same bits wherever it stands in an array", T, float, double) {
-  const T special[] = {T(0.3), T(-2.5), infinity<T>, T(1e-40), T(17), nan<T>};
+  const T special[] = {T(0.3), T(-2.5), infinity<T>, T(1e-40), T(17), quiet_nan<T>};
   for (int op = 0; op < static_cast<int>(UnaryOp::count); ++op)
     for (T value : special) {
       const T alone = apply(static_cast<UnaryOp>(op), value);

@@ -12,24 +12,36 @@ using namespace reference;
 namespace {
 
 constexpr int layout_count = 10;
-const char* const layout_names[layout_count] = {"contiguous",    "transposed",       "padded rows",   "every second column",
-                                                "rows upward",   "columns backward", "repeated rows", "repeated columns",
+const char* const layout_names[layout_count] = {"contiguous",    "transposed",
+                                                "padded rows",   "every second column",
+                                                "rows upward",   "columns backward",
+                                                "repeated rows", "repeated columns",
                                                 "one number",    "transposed, padded, backward"};
 
 Shape layout_strides(int layout, int64_t rows, int64_t columns) {
   rows = std::max<int64_t>(rows, 1);
   columns = std::max<int64_t>(columns, 1);
   switch (layout) {
-    case 1: return {1, rows};
-    case 2: return {columns + 3, 1};
-    case 3: return {2 * columns, 2};
-    case 4: return {-columns, 1};
-    case 5: return {columns, -1};
-    case 6: return {0, 1};
-    case 7: return {1, 0};
-    case 8: return {0, 0};
-    case 9: return {-1, -(rows + 1)};
-    default: return {columns, 1};
+    case 1:
+      return {1, rows};
+    case 2:
+      return {columns + 3, 1};
+    case 3:
+      return {2 * columns, 2};
+    case 4:
+      return {-columns, 1};
+    case 5:
+      return {columns, -1};
+    case 6:
+      return {0, 1};
+    case 7:
+      return {1, 0};
+    case 8:
+      return {0, 0};
+    case 9:
+      return {-1, -(rows + 1)};
+    default:
+      return {columns, 1};
   }
 }
 
@@ -46,7 +58,8 @@ T element(const StridedArray<T>& m, int64_t i, int64_t j) {
 
 // The product of the k-long sums and, for error bounds, of the sizes of their terms.
 template <class Sum, class T>
-void plain_product(const StridedArray<T>& a, const StridedArray<T>& b, std::vector<Sum>& c, std::vector<Sum>* sizes) {
+void plain_product(const StridedArray<T>& a, const StridedArray<T>& b, std::vector<Sum>& c,
+                   std::vector<Sum>* sizes) {
   const int64_t m = a.shape[0], k_size = a.shape[1], n = b.shape[1];
   c.assign(static_cast<size_t>(m * n), Sum(0));
   if (sizes != nullptr) sizes->assign(c.size(), Sum(0));
@@ -77,14 +90,17 @@ void check_exact(int64_t m, int64_t n, int64_t k, int a_layout, int b_layout) {
   CAPTURE(layout_names[a_layout]);
   CAPTURE(layout_names[b_layout]);
   CHECK(out.intact());
-  CHECK(difference(out.data(), m * n, [&](int64_t i) -> long double { return expected[static_cast<size_t>(i)]; }) == "");
+  CHECK(difference(out.data(), m * n,
+                   [&](int64_t i) -> long double { return expected[static_cast<size_t>(i)]; }) == "");
 }
 
 template <class T>
-std::string check_batch(const Shape& a_shape, const Shape& a_strides, const Shape& b_shape, const Shape& b_strides) {
+std::string check_batch(const Shape& a_shape, const Shape& a_strides, const Shape& b_shape,
+                        const Shape& b_strides) {
   const std::vector<T> values = small_integers<T>(count(a_shape) + count(b_shape), 17);
   const Strided<T> a(a_shape, a_strides, [&](int64_t i) { return values[static_cast<size_t>(i)]; });
-  const Strided<T> b(b_shape, b_strides, [&](int64_t i) { return values[values.size() - 1 - static_cast<size_t>(i)]; });
+  const Strided<T> b(b_shape, b_strides,
+                     [&](int64_t i) { return values[values.size() - 1 - static_cast<size_t>(i)]; });
   const Shape shape = matmul_shape(a_shape, b_shape);
   Guarded<T> out(count(shape));
   matmul<T>(a.view, b.view, out.data());
@@ -101,12 +117,15 @@ std::string check_batch(const Shape& a_shape, const Shape& a_strides, const Shap
   auto last_two = [](const Shape& s) { return Shape(s.end() - 2, s.end()); };
   const int64_t size = shape[shape.size() - 2] * shape.back();
   for (int64_t index = 0; index < count(batch); ++index) {
-    const StridedArray<T> left{a.view.data + offset(index, batch, of_batch(a.view)), last_two(a_shape), last_two(a_strides)};
-    const StridedArray<T> right{b.view.data + offset(index, batch, of_batch(b.view)), last_two(b_shape), last_two(b_strides)};
+    const StridedArray<T> left{a.view.data + offset(index, batch, of_batch(a.view)), last_two(a_shape),
+                               last_two(a_strides)};
+    const StridedArray<T> right{b.view.data + offset(index, batch, of_batch(b.view)), last_two(b_shape),
+                                last_two(b_strides)};
     std::vector<T> expected;
     plain_product<T, T>(left, right, expected, nullptr);
-    const std::string wrong = difference(out.data() + index * size, size,
-                                         [&](int64_t i) -> long double { return expected[static_cast<size_t>(i)]; });
+    const std::string wrong = difference(out.data() + index * size, size, [&](int64_t i) -> long double {
+      return expected[static_cast<size_t>(i)];
+    });
     if (!wrong.empty()) return "matrix " + std::to_string(index) + ": " + wrong;
   }
   return "";
@@ -120,19 +139,22 @@ std::string check_batch(const Shape& a_shape, const Shape& b_shape) {
 }  // namespace
 
 TEST_CASE_TEMPLATE("products of small matrices of every shape, in every pair of layouts", T, float, double) {
-  // Tiles are 6 or 12 rows by up to 2 vectors of 2 to 16 lanes; narrow products have up to 16 columns, k >= 64.
+  // Tiles are 6 or 12 rows by up to 2 vectors of 2 to 16 lanes; narrow products have up to 16 columns, k
+  // >= 64.
   int pair = 0;
   for (int64_t m : {0, 1, 2, 3, 5, 6, 7, 11, 12, 13, 16, 17, 24, 25, 33})
     for (int64_t n : {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 31, 32, 33, 65})
       for (int64_t k : {0, 1, 2, 7, 63, 64, 65})
         for (int i = 0; i < 2; ++i) {
-          pair = (pair + 37) % (layout_count * layout_count);  // 37 and 100 share no factor: all pairs come up
+          pair =
+              (pair + 37) % (layout_count * layout_count);  // 37 and 100 share no factor: all pairs come up
           check_exact<T>(m, n, k, pair / layout_count, pair % layout_count);
         }
 }
 
 TEST_CASE_TEMPLATE("every pair of layouts on each path", T, float, double) {
-  const int64_t sizes[][3] = {{3, 5, 4}, {13, 33, 17}, {40, 10, 100}, {10, 40, 100}, {9, 9, 70}, {100, 70, 5}, {26, 200, 30}, {300, 12, 20}};
+  const int64_t sizes[][3] = {{3, 5, 4},  {13, 33, 17}, {40, 10, 100}, {10, 40, 100},
+                              {9, 9, 70}, {100, 70, 5}, {26, 200, 30}, {300, 12, 20}};
   for (const auto& [m, n, k] : sizes)
     for (int a = 0; a < layout_count; ++a)
       for (int b = 0; b < layout_count; ++b) check_exact<T>(m, n, k, a, b);
@@ -141,7 +163,14 @@ TEST_CASE_TEMPLATE("every pair of layouts on each path", T, float, double) {
 TEST_CASE_TEMPLATE("products around the depth block, with and without packing", T, float, double) {
   int pair = 0;
   for (int64_t k : {255, 256, 257, 511, 512, 513, 1023, 1024, 1025})
-    for (const auto& [m, n] : {std::pair<int64_t, int64_t>{17, 17}, {13, 64}, {12, 66}, {64, 160}, {97, 33}, {5, 130}, {130, 5}, {16, 16}})
+    for (const auto& [m, n] : {std::pair<int64_t, int64_t>{17, 17},
+                               {13, 64},
+                               {12, 66},
+                               {64, 160},
+                               {97, 33},
+                               {5, 130},
+                               {130, 5},
+                               {16, 16}})
       for (int i = 0; i < 2; ++i) {
         pair = (pair + 37) % (layout_count * layout_count);
         check_exact<T>(m, n, k, pair / layout_count, pair % layout_count);
@@ -149,7 +178,8 @@ TEST_CASE_TEMPLATE("products around the depth block, with and without packing", 
       }
 }
 
-TEST_CASE_TEMPLATE("narrow products: rows around 32, columns to 16, depth around blocks of 512 and 1024", T, float, double) {
+TEST_CASE_TEMPLATE("narrow products: rows around 32, columns to 16, depth around blocks of 512 and 1024", T,
+                   float, double) {
   for (int64_t m : {1, 3, 4, 5, 31, 32, 33, 64, 67})
     for (int64_t n = 1; n <= 17; ++n)
       for (int64_t k : {64, 79, 512, 1025}) {
@@ -173,7 +203,12 @@ TEST_CASE_TEMPLATE("products large enough for several chunks", T, float, double)
 }
 
 TEST_CASE_TEMPLATE("sums of products lie within the rounding error of their length", T, float, double) {
-  for (const auto& [m, n, k] : {std::array<int64_t, 3>{17, 37, 300}, {40, 10, 2000}, {5, 3, 63}, {1, 1, 5003}, {60, 70, 80}, {33, 129, 1031}})
+  for (const auto& [m, n, k] : {std::array<int64_t, 3>{17, 37, 300},
+                                {40, 10, 2000},
+                                {5, 3, 63},
+                                {1, 1, 5003},
+                                {60, 70, 80},
+                                {33, 129, 1031}})
     for (int layout : {0, 1, 3, 9}) {
       const Strided<T> a = matrix<T>(m, k, layout, normal<T>(m * k, 1));
       const Strided<T> b = matrix<T>(k, n, (layout + 1) % layout_count, normal<T>(k * n, 2));
@@ -195,17 +230,18 @@ TEST_CASE_TEMPLATE("sums of products lie within the rounding error of their leng
 
 TEST_CASE_TEMPLATE("NaN and infinity reach the sums that they belong to, and no other", T, float, double) {
   for (const auto& [m, n, k] : {std::array<int64_t, 3>{9, 37, 20}, {40, 10, 130}, {7, 3, 5}, {30, 300, 257}})
-    for (T special : {nan<T>, infinity<T>}) {
-      std::vector<T> a(static_cast<size_t>(m * k), T(1)), b(static_cast<size_t>(k * n), T(1)), out(static_cast<size_t>(m * n));
-      a[static_cast<size_t>(2 * k + 3)] = special;               // row 2
-      b[static_cast<size_t>(4 * n + n - 1)] = T(0);              // 0 x infinity stays out: k = 4, not 3
-      b[static_cast<size_t>(3 * n)] = T(0);                      // column 0: 0 x special is NaN
+    for (T special : {quiet_nan<T>, infinity<T>}) {
+      std::vector<T> a(static_cast<size_t>(m * k), T(1)), b(static_cast<size_t>(k * n), T(1)),
+          out(static_cast<size_t>(m * n));
+      a[static_cast<size_t>(2 * k + 3)] = special;   // row 2
+      b[static_cast<size_t>(4 * n + n - 1)] = T(0);  // 0 x infinity stays out: k = 4, not 3
+      b[static_cast<size_t>(3 * n)] = T(0);          // column 0: 0 x special is NaN
       matmul<T>({a.data(), {m, k}, {k, 1}}, {b.data(), {k, n}, {n, 1}}, out.data());
       CAPTURE(m);
       CAPTURE(n);
       CHECK(difference(out.data(), m * n, [&](int64_t i) -> long double {
               const int64_t row = i / n, column = i % n;
-              if (row == 2) return column == 0 ? nan<T> : special;
+              if (row == 2) return column == 0 ? quiet_nan<T> : special;
               return static_cast<T>(k - (column == 0) - (column == n - 1));
             }) == "");
     }
@@ -235,12 +271,15 @@ TEST_CASE_TEMPLATE("dimensions of size 1 may have any stride", T, float, double)
       T inner = 0, expected = 0;
       for (T value : x) expected += value * value;
       matmul<T>({&odd, {1, 1}, {stride, stride}}, {x.data(), {1, n}, {stride, 1}}, outer.data());
-      CHECK(difference(outer.data(), n, [&](int64_t i) -> long double { return 7 * x[static_cast<size_t>(i)]; }) == "");
+      CHECK(difference(outer.data(), n,
+                       [&](int64_t i) -> long double { return 7 * x[static_cast<size_t>(i)]; }) == "");
       matmul<T>({x.data(), {n, 1}, {1, stride}}, {&odd, {1, 1}, {stride, stride}}, outer.data());
-      CHECK(difference(outer.data(), n, [&](int64_t i) -> long double { return 7 * x[static_cast<size_t>(i)]; }) == "");
+      CHECK(difference(outer.data(), n,
+                       [&](int64_t i) -> long double { return 7 * x[static_cast<size_t>(i)]; }) == "");
       matmul<T>({x.data(), {1, n}, {stride, 1}}, {x.data(), {n, 1}, {1, stride}}, &inner);
       CHECK(inner == expected);
-      matmul<T>({x.data(), {1, 1, n}, {stride, stride, 1}}, {x.data(), {1, n, 1}, {stride, 1, stride}}, &inner);
+      matmul<T>({x.data(), {1, 1, n}, {stride, stride, 1}}, {x.data(), {1, n, 1}, {stride, 1, stride}},
+                &inner);
       CHECK(inner == expected);
     }
   }
@@ -248,11 +287,13 @@ TEST_CASE_TEMPLATE("dimensions of size 1 may have any stride", T, float, double)
 
 TEST_CASE_TEMPLATE("batches broadcast", T, float, double) {
   const std::pair<Shape, Shape> shapes[] = {
-      {{4, 3, 5}, {4, 5, 2}},       {{4, 3, 5}, {5, 2}},          {{3, 5}, {4, 5, 2}},       {{1, 3, 5}, {4, 5, 2}},
-      {{2, 1, 3, 5}, {3, 5, 2}},    {{2, 3, 4, 5}, {1, 3, 5, 6}}, {{2, 1, 4, 5}, {1, 3, 5, 6}}, {{0, 3, 5}, {5, 2}},
-      {{0, 3, 5}, {1, 5, 2}},       {{3, 0, 4}, {3, 4, 5}},       {{3, 2, 0}, {0, 5}},       {{2, 0, 3, 5}, {2, 1, 5, 2}},
-      {{1000, 2, 2}, {1000, 2, 2}}, {{37, 12, 64}, {37, 64, 10}}, {{2, 130, 200}, {200, 170}}, {{3, 160, 170}, {3, 170, 160}},
-      {{500, 1, 64}, {64, 3}},      {{2, 3, 2, 1, 1}, {2, 1, 1}}, {{5, 1, 7}, {5, 7, 1}},
+      {{4, 3, 5}, {4, 5, 2}},         {{4, 3, 5}, {5, 2}},          {{3, 5}, {4, 5, 2}},
+      {{1, 3, 5}, {4, 5, 2}},         {{2, 1, 3, 5}, {3, 5, 2}},    {{2, 3, 4, 5}, {1, 3, 5, 6}},
+      {{2, 1, 4, 5}, {1, 3, 5, 6}},   {{0, 3, 5}, {5, 2}},          {{0, 3, 5}, {1, 5, 2}},
+      {{3, 0, 4}, {3, 4, 5}},         {{3, 2, 0}, {0, 5}},          {{2, 0, 3, 5}, {2, 1, 5, 2}},
+      {{1000, 2, 2}, {1000, 2, 2}},   {{37, 12, 64}, {37, 64, 10}}, {{2, 130, 200}, {200, 170}},
+      {{3, 160, 170}, {3, 170, 160}}, {{500, 1, 64}, {64, 3}},      {{2, 3, 2, 1, 1}, {2, 1, 1}},
+      {{5, 1, 7}, {5, 7, 1}},
   };
   for (const auto& [a, b] : shapes) {
     CAPTURE(shape_text(a));
@@ -274,18 +315,22 @@ TEST_CASE("shapes that clash are named") {
   CHECK(matmul_shape({64, 784}, {784, 100}) == Shape{64, 100});
   CHECK(matmul_shape({5, 1, 2, 3}, {4, 3, 7}) == Shape{5, 4, 2, 7});
   CHECK(matmul_shape({2, 0}, {0, 3}) == Shape{2, 3});
-  CHECK_THROWS_WITH_AS(matmul_shape({64, 784}, {700, 100}), "matmul: (64, 784) x (700, 100): inner dimensions 784 and 700 differ",
+  CHECK_THROWS_WITH_AS(matmul_shape({64, 784}, {700, 100}),
+                       "matmul: (64, 784) x (700, 100): inner dimensions 784 and 700 differ",
                        std::invalid_argument);
-  CHECK_THROWS_WITH_AS(matmul_shape({3}, {3, 2}), "matmul: (3,) x (3, 2): matrices have two or more dimensions",
-                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(matmul_shape({3}, {3, 2}),
+                       "matmul: (3,) x (3, 2): matrices have two or more dimensions", std::invalid_argument);
   CHECK_THROWS_WITH_AS(matmul_shape({2, 3}, {}), "matmul: (2, 3) x (): matrices have two or more dimensions",
                        std::invalid_argument);
   CHECK_THROWS_WITH_AS(matmul_shape({2, 3, 4}, {5, 4, 2}),
-                       "matmul: (2, 3, 4) x (5, 4, 2): batch dimensions 2 and 5 do not broadcast", std::invalid_argument);
+                       "matmul: (2, 3, 4) x (5, 4, 2): batch dimensions 2 and 5 do not broadcast",
+                       std::invalid_argument);
   CHECK_THROWS_WITH_AS(matmul_shape({0, 3, 4}, {2, 4, 2}),
-                       "matmul: (0, 3, 4) x (2, 4, 2): batch dimensions 0 and 2 do not broadcast", std::invalid_argument);
+                       "matmul: (0, 3, 4) x (2, 4, 2): batch dimensions 0 and 2 do not broadcast",
+                       std::invalid_argument);
   const int64_t huge = int64_t{1} << 32;
-  CHECK_THROWS_WITH_AS(matmul_shape({huge, 1}, {1, huge}), doctest::Contains("overflow 64 bits"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(matmul_shape({huge, 1}, {1, huge}), doctest::Contains("overflow 64 bits"),
+                       std::invalid_argument);
   CHECK_THROWS_AS(matmul_shape({-2, 3}, {3, 2}), std::invalid_argument);
   CHECK_THROWS_AS(matmul_shape({2, -3}, {-3, 2}), std::invalid_argument);
 
@@ -297,7 +342,8 @@ TEST_CASE("shapes that clash are named") {
 
 // ---- Kernels ----------------------------------------------------------------------------------------------
 
-TEST_CASE_TEMPLATE("the register tile: every height and width, set and added, in rows and columns", T, float, double) {
+TEST_CASE_TEMPLATE("the register tile: every height and width, set and added, in rows and columns", T, float,
+                   double) {
   const auto& kernel = kernels<T>().matmul;
   const int widest = 2 * kernel.vector_width;
   for (int rows = 1; rows <= kernel.tile_rows; ++rows)
@@ -333,7 +379,8 @@ TEST_CASE_TEMPLATE("the register tile: every height and width, set and added, in
                 sum += t.a.data[i * t.a.row + q * t.a.column] * b[static_cast<size_t>(q * widest + j)];
               expected[place] = sum;
             }
-          CHECK(difference(c.data(), c.size(), [&](int64_t i) -> long double { return expected[static_cast<size_t>(i)]; }) == "");
+          CHECK(difference(c.data(), c.size(),
+                           [&](int64_t i) -> long double { return expected[static_cast<size_t>(i)]; }) == "");
         }
 }
 
@@ -354,7 +401,8 @@ TEST_CASE_TEMPLATE("packing copies a panel and fills it up with zeros", T, float
     }
 }
 
-TEST_CASE_TEMPLATE("the narrow kernel: every number of rows and columns, results by rows or columns", T, float, double) {
+TEST_CASE_TEMPLATE("the narrow kernel: every number of rows and columns, results by rows or columns", T,
+                   float, double) {
   const auto& kernel = kernels<T>().matmul;
   for (int64_t rows = 1; rows <= narrow_rows; ++rows)
     for (int64_t columns = 1; columns <= narrow_columns; ++columns)
@@ -372,7 +420,8 @@ TEST_CASE_TEMPLATE("the narrow kernel: every number of rows and columns, results
                 const int64_t i = transposed ? place % rows : place / columns;
                 const int64_t j = transposed ? place / rows : place % columns;
                 T sum = 0;
-                for (int64_t q = 0; q < k; ++q) sum += a[static_cast<size_t>(i * a_row + q)] * b[static_cast<size_t>(j * k + q)];
+                for (int64_t q = 0; q < k; ++q)
+                  sum += a[static_cast<size_t>(i * a_row + q)] * b[static_cast<size_t>(j * k + q)];
                 return sum;
               }) == "");
       }

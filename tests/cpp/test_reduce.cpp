@@ -10,11 +10,13 @@ using namespace reference;
 
 namespace {
 
-// Around vectors, blocks of 1024 values, partial sums of 512 rows, strips of 256 columns, chunks of 2^15 values.
+// Around vectors, blocks of 1024 values, partial sums of 512 rows, strips of 256 columns, chunks of 2^15
+// values.
 std::vector<ReduceShape> shapes() {
   std::vector<ReduceShape> all;
   for (int64_t outer : {0, 1, 2, 3, 7})
-    for (int64_t n : {0, 1, 2, 3, 7, 15, 16, 17, 63, 64, 65, 127, 511, 512, 513, 1023, 1024, 1025, 1537, 32767, 32768, 32769, 65537})
+    for (int64_t n : {0,   1,   2,   3,    7,    15,   16,   17,    63,    64,    65,   127,
+                      511, 512, 513, 1023, 1024, 1025, 1537, 32767, 32768, 32769, 65537})
       for (int64_t inner : {0, 1, 2, 3, 5, 15, 16, 17, 31, 63, 64, 65, 255, 256, 257, 513})
         if (outer * n * inner <= 120000) all.push_back({outer, n, inner});
   for (int64_t outer : {255, 4096, 40001}) all.push_back({outer, 3, 1});
@@ -28,7 +30,8 @@ std::string text(const ReduceShape& s) { return shape_text({s.outer, s.n, s.inne
 int64_t at(const ReduceShape& s, int64_t o, int64_t k, int64_t i) { return (o * s.n + k) * s.inner + i; }
 
 template <class T>
-void plain_extreme(bool max, const T* x, const ReduceShape& s, std::vector<T>& values, std::vector<int64_t>& indices) {
+void plain_extreme(bool max, const T* x, const ReduceShape& s, std::vector<T>& values,
+                   std::vector<int64_t>& indices) {
   for (int64_t o = 0; o < s.outer; ++o)
     for (int64_t i = 0; i < s.inner; ++i) {
       int64_t best = 0;
@@ -56,8 +59,11 @@ void check_extremes(const std::vector<T>& x, const ReduceShape& s) {
     CAPTURE((extreme == Extreme::max ? "max" : "min"));
     CHECK(values.intact());
     CHECK(indices.intact());
-    CHECK(difference(values.data(), n, [&](int64_t i) -> long double { return expected[static_cast<size_t>(i)]; }) == "");
-    CHECK(difference(indices.data(), n, [&](int64_t i) { return static_cast<long double>(where[static_cast<size_t>(i)]); }) == "");
+    CHECK(difference(values.data(), n,
+                     [&](int64_t i) -> long double { return expected[static_cast<size_t>(i)]; }) == "");
+    CHECK(difference(indices.data(), n, [&](int64_t i) {
+            return static_cast<long double>(where[static_cast<size_t>(i)]);
+          }) == "");
   }
 }
 
@@ -80,13 +86,14 @@ TEST_CASE_TEMPLATE("sums lie within the rounding error of their blocks", T, floa
           sizes[static_cast<size_t>(o * s.inner + i)] += std::fabs(value);
         }
     // A block's additions, those of the partial sums, and the last rounding.
-    const int64_t additions = s.inner == 1 ? std::min<int64_t>(s.n, 1024) / 16 + 8
-                                           : std::min<int64_t>(s.n, 512) + s.n / 512;
+    const int64_t additions =
+        s.inner == 1 ? std::min<int64_t>(s.n, 1024) / 16 + 8 : std::min<int64_t>(s.n, 512) + s.n / 512;
     const long double slack = s.inner == 1 ? s.n * epsilon<double> : 0;
     CHECK(difference(
               out.data(), n, [&](int64_t i) { return sums[static_cast<size_t>(i)]; },
               [&](int64_t i) {
-                return (static_cast<long double>(additions) * epsilon<T> + slack) * sizes[static_cast<size_t>(i)];
+                return (static_cast<long double>(additions) * epsilon<T> + slack) *
+                       sizes[static_cast<size_t>(i)];
               }) == "");
   }
 }
@@ -100,7 +107,8 @@ TEST_CASE_TEMPLATE("sums of small integers are exact", T, float, double) {
     CHECK(out.intact());
     CHECK(difference(out.data(), out.size(), [&](int64_t j) {
             long double sum = 0;
-            for (int64_t k = 0; k < s.n; ++k) sum += x[static_cast<size_t>(at(s, j / s.inner, k, j % s.inner))];
+            for (int64_t k = 0; k < s.n; ++k)
+              sum += x[static_cast<size_t>(at(s, j / s.inner, k, j % s.inner))];
             return sum;
           }) == "");
   }
@@ -129,7 +137,7 @@ TEST_CASE_TEMPLATE("NaN and infinity pass through sums", T, float, double) {
       x[0] = -infinity<T>;
       reduce_sum<T>(x.data(), {1, n, inner}, out.data());
       CHECK((n == 1 ? out[0] == -infinity<T> : std::isnan(out[0])));
-      x[0] = nan<T>;
+      x[0] = quiet_nan<T>;
       reduce_sum<T>(x.data(), {1, n, inner}, out.data());
       CHECK(std::isnan(out[0]));
     }
@@ -143,7 +151,7 @@ TEST_CASE_TEMPLATE("extremes are found, the first of equals and the first NaN", 
     check_extremes(x, s);
     // A few NaN and infinities: some rows hold several, most none.
     for (size_t i = 0; i < x.size() / 50 + 1 && !x.empty(); ++i) {
-      const T special[] = {nan<T>, infinity<T>, -infinity<T>};
+      const T special[] = {quiet_nan<T>, infinity<T>, -infinity<T>};
       x[random() % x.size()] = special[random() % 3];
     }
     check_extremes(x, s);
@@ -153,7 +161,7 @@ TEST_CASE_TEMPLATE("extremes are found, the first of equals and the first NaN", 
 TEST_CASE_TEMPLATE("an extreme is found at every place of a row", T, float, double) {
   for (int64_t n : {1, 2, 5, 8, 9, 16, 17, 33, 50})
     for (int64_t place = 0; place < n; ++place)
-      for (T special : {T(3), nan<T>}) {
+      for (T special : {T(3), quiet_nan<T>}) {
         std::vector<T> x(static_cast<size_t>(n), T(-1));
         x[static_cast<size_t>(place)] = special;
         check_extremes(x, {1, n, 1});
@@ -167,7 +175,7 @@ TEST_CASE_TEMPLATE("an extreme is found at every place of a row", T, float, doub
 TEST_CASE_TEMPLATE("extremes of nothing but infinities or NaN", T, float, double) {
   for (int64_t n : {1, 3, 16, 70})
     for (int64_t inner : {1, 5})
-      for (T value : {infinity<T>, -infinity<T>, nan<T>})
+      for (T value : {infinity<T>, -infinity<T>, quiet_nan<T>})
         check_extremes(std::vector<T>(static_cast<size_t>(n * inner), value), {1, n, inner});
 }
 
@@ -199,7 +207,8 @@ TEST_CASE_TEMPLATE("scatter puts values where gather takes them from, and is its
           }) == "");
     double left = 0, right = 0;  // <gather(x), g> = <x, scatter(g)>: integers, so exact
     int64_t written = 0;
-    for (int64_t j = 0; j < n; ++j) left += static_cast<double>(gathered[j]) * static_cast<double>(g[static_cast<size_t>(j)]);
+    for (int64_t j = 0; j < n; ++j)
+      left += static_cast<double>(gathered[j]) * static_cast<double>(g[static_cast<size_t>(j)]);
     for (int64_t j = 0; j < n * s.n; ++j) {
       right += static_cast<double>(scattered[j]) * static_cast<double>(x[static_cast<size_t>(j)]);
       written += scattered[j] != T(0);
@@ -228,7 +237,8 @@ TEST_CASE("check_reduce_shape trusts no size") {
   CHECK_NOTHROW(check_reduce_shape("sum", {0, 3, 4}, 0));
   CHECK_THROWS_WITH_AS(check_reduce_shape("sum", {2, 3, 4}, 23),
                        "sum: (outer, n, inner) = (2, 3, 4) does not hold 23 elements", std::invalid_argument);
-  CHECK_THROWS_WITH_AS(check_reduce_shape("sum", {-2, 3, -4}, 24), "sum: negative size -2", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(check_reduce_shape("sum", {-2, 3, -4}, 24), "sum: negative size -2",
+                       std::invalid_argument);
   const int64_t huge = int64_t{1} << 31;
   CHECK_THROWS_WITH_AS(check_reduce_shape("sum", {huge, huge, 4}, 0), doctest::Contains("overflow 64 bits"),
                        std::invalid_argument);

@@ -59,7 +59,8 @@ TEST_CASE("blocks of any size lie on 64 bytes, never overlap, and hold what was 
   }
   std::vector<Block> sorted = blocks;
   std::sort(sorted.begin(), sorted.end(), [](const Block& a, const Block& b) { return a.memory < b.memory; });
-  for (size_t i = 1; i < sorted.size(); ++i) CHECK(sorted[i - 1].memory + sorted[i - 1].bytes <= sorted[i].memory);
+  for (size_t i = 1; i < sorted.size(); ++i)
+    CHECK(sorted[i - 1].memory + sorted[i - 1].bytes <= sorted[i].memory);
   bool kept = true;
   for (size_t b = 0; b < blocks.size(); ++b)
     for (size_t i = 0; i < blocks[b].bytes; ++i) kept = kept && blocks[b].memory[i] == b % 251;
@@ -116,7 +117,8 @@ TEST_CASE("sizes that no machine has throw bad_alloc") {
   CHECK_THROWS_AS(allocate((size_t{1} << 47) + 1), std::bad_alloc);
   CHECK_THROWS_AS(allocate(~size_t{0}), std::bad_alloc);
   CHECK_THROWS_AS(allocate(~size_t{0} - 62), std::bad_alloc);  // rounding up would wrap to 0
-  if (!address_sanitizer) CHECK_THROWS_AS(allocate(size_t{1} << 47), std::bad_alloc);  // which would stop instead
+  if (!address_sanitizer)
+    CHECK_THROWS_AS(allocate(size_t{1} << 47), std::bad_alloc);  // which would stop instead
   CHECK_THROWS_AS(Scratch<float>(-1), std::bad_alloc);
   CHECK(allocator_statistics().bytes_in_use == before.bytes_in_use);
 }
@@ -248,16 +250,23 @@ TEST_CASE_TEMPLATE("results are the same to the bit on 1 to 5 threads", T, float
   auto run = [&] {
     std::vector<T> all;
     auto keep_values = [&](const std::vector<T>& out) { all.insert(all.end(), out.begin(), out.end()); };
-    for (const auto& [m, n, k] : {std::array<int64_t, 3>{256, 10, 1000}, {10, 256, 1000}, {130, 170, 600}, {61, 400, 300}, {1, 1000, 300}, {500, 33, 300}})
+    for (const auto& [m, n, k] : {std::array<int64_t, 3>{256, 10, 1000},
+                                  {10, 256, 1000},
+                                  {130, 170, 600},
+                                  {61, 400, 300},
+                                  {1, 1000, 300},
+                                  {500, 33, 300}})
       for (int layout = 0; layout < 4; ++layout) {
         std::vector<T> out(static_cast<size_t>(m * n));
         matmul<T>(strided(x, m, k, layout & 1), strided(y, k, n, layout & 2), out.data());
         keep_values(out);
       }
     std::vector<T> batch(200 * 10 * 10);
-    matmul<T>({x.data(), {200, 10, 100}, {1000, 100, 1}}, {y.data(), {200, 100, 10}, {1000, 10, 1}}, batch.data());
+    matmul<T>({x.data(), {200, 10, 100}, {1000, 100, 1}}, {y.data(), {200, 100, 10}, {1000, 10, 1}},
+              batch.data());
     keep_values(batch);
-    for (const ReduceShape& s : {ReduceShape{1, 300000, 1}, {1000, 300, 1}, {1, 1000, 300}, {10, 3000, 10}, {2, 70000, 2}}) {
+    for (const ReduceShape& s :
+         {ReduceShape{1, 300000, 1}, {1000, 300, 1}, {1, 1000, 300}, {10, 3000, 10}, {2, 70000, 2}}) {
       std::vector<T> sums(static_cast<size_t>(s.outer * s.inner));
       reduce_sum<T>(x.data(), s, sums.data());
       keep_values(sums);
@@ -322,11 +331,13 @@ TEST_CASE("sizes that overflow 64 bits are errors") {
   CHECK(checked_multiply(most, 1, "test") == most);
   CHECK(checked_multiply(most, 0, "test") == 0);
   CHECK_THROWS_WITH_AS(checked_multiply(int64_t{1} << 32, int64_t{1} << 31, "conv"),
-                       "conv: 4294967296 x 2147483648 elements overflow 64 bits: use smaller shapes", std::invalid_argument);
+                       "conv: 4294967296 x 2147483648 elements overflow 64 bits: use smaller shapes",
+                       std::invalid_argument);
   CHECK_THROWS_AS(checked_multiply(least, -1, "test"), std::invalid_argument);
   CHECK(checked_add(most, 0, "test") == most);
   CHECK(checked_add(most, -1, "test") == most - 1);
-  CHECK_THROWS_WITH_AS(checked_add(most, 1, "pad"), doctest::Contains("pad: 9223372036854775807 + 1 overflows 64 bits"),
+  CHECK_THROWS_WITH_AS(checked_add(most, 1, "pad"),
+                       doctest::Contains("pad: 9223372036854775807 + 1 overflows 64 bits"),
                        std::invalid_argument);
   CHECK_THROWS_AS(checked_add(least, -1, "test"), std::invalid_argument);
   CHECK(element_count({}, "test") == 1);
@@ -373,7 +384,8 @@ TEST_CASE("every available instruction set can be used, and no other") {
   for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
     CAPTURE(isa_name(isa));
     if (std::find(found.begin(), found.end(), isa) == found.end()) {
-      CHECK_THROWS_WITH_AS(set_active_isa(isa), doctest::Contains("this processor lacks"), std::invalid_argument);
+      CHECK_THROWS_WITH_AS(set_active_isa(isa), doctest::Contains("this processor lacks"),
+                           std::invalid_argument);
       CHECK(active_isa() != isa);
       continue;
     }

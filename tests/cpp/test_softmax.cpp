@@ -9,7 +9,8 @@ using namespace reference;
 
 namespace {
 
-constexpr SoftmaxOutput outputs[] = {SoftmaxOutput::softmax, SoftmaxOutput::log_softmax, SoftmaxOutput::logsumexp};
+constexpr SoftmaxOutput outputs[] = {SoftmaxOutput::softmax, SoftmaxOutput::log_softmax,
+                                     SoftmaxOutput::logsumexp};
 const char* const output_names[] = {"softmax", "log_softmax", "logsumexp"};
 
 std::vector<ReduceShape> shapes() {
@@ -18,7 +19,8 @@ std::vector<ReduceShape> shapes() {
     for (int64_t n : {1, 2, 3, 7, 8, 9, 10, 15, 16, 17, 31, 33, 64, 100, 257})
       for (int64_t inner : {0, 1, 2, 3, 7, 15, 16, 17, 33, 255, 256, 257, 300})
         if (outer * n * inner <= 12000) all.push_back({outer, n, inner});
-  for (const ReduceShape& s : {ReduceShape{256, 10, 1}, {1000, 3, 1}, {3, 5003, 1}, {1, 1001, 33}, {40, 10, 40}, {1, 40001, 1}})
+  for (const ReduceShape& s :
+       {ReduceShape{256, 10, 1}, {1000, 3, 1}, {3, 5003, 1}, {1, 1001, 33}, {40, 10, 40}, {1, 40001, 1}})
     all.push_back(s);
   return all;
 }
@@ -33,11 +35,14 @@ struct Exact {
 template <class T>
 Exact exact(SoftmaxOutput output, const std::vector<T>& x, const ReduceShape& s) {
   Exact result;
-  result.value.resize(static_cast<size_t>(output == SoftmaxOutput::logsumexp ? s.outer * s.inner : s.outer * s.n * s.inner));
+  result.value.resize(
+      static_cast<size_t>(output == SoftmaxOutput::logsumexp ? s.outer * s.inner : s.outer * s.n * s.inner));
   result.top.resize(static_cast<size_t>(s.outer * s.inner));
   for (int64_t o = 0; o < s.outer; ++o)
     for (int64_t i = 0; i < s.inner; ++i) {
-      auto score = [&](int64_t k) -> long double { return x[static_cast<size_t>((o * s.n + k) * s.inner + i)]; };
+      auto score = [&](int64_t k) -> long double {
+        return x[static_cast<size_t>((o * s.n + k) * s.inner + i)];
+      };
       long double top = -infinity<long double>, sum = 0;
       bool undefined = false;
       for (int64_t k = 0; k < s.n; ++k) {
@@ -46,7 +51,7 @@ Exact exact(SoftmaxOutput output, const std::vector<T>& x, const ReduceShape& s)
       }
       const bool masked = top == -infinity<long double>;
       for (int64_t k = 0; k < s.n; ++k) sum += masked ? 0 : std::exp(score(k) - top);
-      const long double lse = undefined ? nan<long double> : masked ? top : top + std::log(sum);
+      const long double lse = undefined ? quiet_nan<long double> : masked ? top : top + std::log(sum);
       result.top[static_cast<size_t>(o * s.inner + i)] = masked || undefined ? 0 : top;
       if (output == SoftmaxOutput::logsumexp) {
         result.value[static_cast<size_t>(o * s.inner + i)] = lse;
@@ -81,7 +86,8 @@ std::string check_forward(SoftmaxOutput output, const std::vector<T>& x, const R
         const long double score = x[static_cast<size_t>(i)], top = expected.top[static_cast<size_t>(reduced)];
         const long double value = expected.value[static_cast<size_t>(i)];
         if (output == SoftmaxOutput::softmax)  // the rounding of score - top is an error of the exponential
-          return epsilon<T> * value * (length + std::fabs(score - top)) + 2 * std::numeric_limits<T>::denorm_min();
+          return epsilon<T> * value * (length + std::fabs(score - top)) +
+                 2 * std::numeric_limits<T>::denorm_min();
         return epsilon<T> * (length / 2 + 2 * std::fabs(top) + std::fabs(score));
       });
 }
@@ -96,7 +102,8 @@ void check_all(const std::vector<T>& x, const ReduceShape& s) {
 }
 
 template <class T>
-std::vector<T> backward(SoftmaxOutput output, const std::vector<T>& x, const std::vector<T>& g, const ReduceShape& s) {
+std::vector<T> backward(SoftmaxOutput output, const std::vector<T>& x, const std::vector<T>& g,
+                        const ReduceShape& s) {
   std::vector<T> y(x.size());
   softmax_forward<T>(output, x.data(), s, y.data());
   Guarded<T> out(static_cast<int64_t>(x.size()));
@@ -148,7 +155,8 @@ TEST_CASE_TEMPLATE("softmax sums to 1 along its axis alone", T, float, double) {
   }
 }
 
-TEST_CASE_TEMPLATE("masked scores have probability 0; where all are masked nothing is NaN", T, float, double) {
+TEST_CASE_TEMPLATE("masked scores have probability 0; where all are masked nothing is NaN", T, float,
+                   double) {
   std::mt19937_64 random(3);
   for (const ReduceShape& s : shapes()) {
     if (s.outer * s.n * s.inner > 6000) continue;
@@ -162,8 +170,15 @@ TEST_CASE_TEMPLATE("masked scores have probability 0; where all are masked nothi
 }
 
 TEST_CASE_TEMPLATE("a score of NaN or +inf gives NaN, in its own row alone", T, float, double) {
-  for (const ReduceShape& s : {ReduceShape{3, 5, 1}, {3, 16, 1}, {2, 37, 1}, {2, 5, 3}, {1, 8, 17}, {2, 3, 257}, {3, 1, 1}, {1, 1, 4}})
-    for (T special : {nan<T>, infinity<T>})
+  for (const ReduceShape& s : {ReduceShape{3, 5, 1},
+                               {3, 16, 1},
+                               {2, 37, 1},
+                               {2, 5, 3},
+                               {1, 8, 17},
+                               {2, 3, 257},
+                               {3, 1, 1},
+                               {1, 1, 4}})
+    for (T special : {quiet_nan<T>, infinity<T>})
       for (int64_t k = 0; k < s.n; ++k) {
         std::vector<T> x = normal<T>(s.outer * s.n * s.inner, 9);
         x[static_cast<size_t>(k * s.inner)] = special;
@@ -195,7 +210,9 @@ TEST_CASE_TEMPLATE("gradients follow y (g - sum g y) and g - exp(y) sum g", T, f
       softmax_forward<T>(output, x.data(), s, y.data());
       const std::vector<T> dx = backward(output, x, g, s);
       std::vector<long double> sum(static_cast<size_t>(s.outer * s.inner)), size(sum.size());
-      auto reduced = [&](int64_t i) { return static_cast<size_t>(i / (s.n * s.inner) * s.inner + i % s.inner); };
+      auto reduced = [&](int64_t i) {
+        return static_cast<size_t>(i / (s.n * s.inner) * s.inner + i % s.inner);
+      };
       for (size_t i = 0; i < x.size(); ++i) {
         long double term = output == SoftmaxOutput::softmax ? static_cast<long double>(g[i]) * y[i] : g[i];
         sum[reduced(static_cast<int64_t>(i))] += term;
@@ -212,7 +229,8 @@ TEST_CASE_TEMPLATE("gradients follow y (g - sum g y) and g - exp(y) sum g", T, f
                   return gradient - std::exp(value) * sum[reduced(i)];
                 },
                 [&](int64_t i) -> long double {
-                  const long double gradient = std::fabs(g[static_cast<size_t>(i)]), value = y[static_cast<size_t>(i)];
+                  const long double gradient = std::fabs(g[static_cast<size_t>(i)]),
+                                    value = y[static_cast<size_t>(i)];
                   const long double weight = output == SoftmaxOutput::softmax ? value : std::exp(value);
                   return epsilon<T> * (gradient + length * weight * size[reduced(i)]);
                 }) == "");

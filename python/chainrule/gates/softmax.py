@@ -6,13 +6,16 @@ probabilities are 0 and the log-sum-exp is -inf, with gradient 0. Scores of +inf
 
 from __future__ import annotations
 
+import numpy as np
+
 from chainrule import _core
-from chainrule.autodiff.box import Box, shape_of
+from chainrule.autodiff.box import Box, shape_of, unbox
 from chainrule.autodiff.gate import Gate
 from chainrule.gates.arithmetic import multiply, subtract
 from chainrule.gates.axes import normalise_axes, reduced_shape, to_middle
 from chainrule.gates.functions import exp
 from chainrule.gates.reduce import from_middle
+from chainrule.gates.select import where
 from chainrule.gates.shape import as_array, reshape
 from chainrule.gates.summation import sum
 
@@ -49,8 +52,9 @@ class LogSoftmax(Softmax):
         return log_softmax_gradient(gradient, y, self.axes)
 
     def jvp(self, tangent):
-        weighted = sum(multiply(exp(self.kept[0]), tangent), self.axes, keepdims=True)
-        return subtract(tangent, weighted)
+        (y,) = self.kept
+        weighted = sum(multiply(exp(y), tangent), self.axes, keepdims=True)
+        return subtract(unmasked(y, tangent), weighted)
 
 
 def softmax_gradient(gradient, y, axes):
@@ -63,8 +67,13 @@ def softmax_gradient(gradient, y, axes):
 def log_softmax_gradient(gradient, y, axes):
     """g - e^y sum g: one kernel on arrays, its parts on Tensors, which are differentiable again."""
     if isinstance(gradient, Box) or isinstance(y, Box):
-        return subtract(gradient, multiply(exp(y), sum(gradient, axes, keepdims=True)))
+        return unmasked(y, subtract(gradient, multiply(exp(y), sum(gradient, axes, keepdims=True))))
     return _fused(_core.log_softmax_gradient, gradient, y, axes)
+
+
+def unmasked(log_probabilities, x):
+    """x, with 0 where the score is masked."""
+    return where(np.isneginf(unbox(log_probabilities)), 0.0, x)
 
 
 def _fused(kernel, gradient, y, axes):
