@@ -109,5 +109,6 @@ void bind_matmul(py::module_& m);
 void bind_softmax(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_optimise(py::module_& m);
+void bind_conv2d(py::module_& m);
 
 }  // namespace chainrule::bindings

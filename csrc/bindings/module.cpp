@@ -13,4 +13,5 @@ PYBIND11_MODULE(_core, m) {
   bind_softmax(m);
   bind_losses(m);
   bind_optimise(m);
+  bind_conv2d(m);
 }

@@ -9,6 +9,8 @@ namespace chainrule {
   void fill_elementwise(KernelTable&); \
   void fill_reduce(KernelTable&);      \
   void fill_matmul(KernelTable&);      \
+  void fill_conv2d(KernelTable&);      \
+  void fill_winograd(KernelTable&);    \
   void fill_softmax(KernelTable&);     \
   void fill_losses(KernelTable&);      \
   void fill_optimise(KernelTable&);    \
@@ -16,6 +18,8 @@ namespace chainrule {
     fill_elementwise(t);               \
     fill_reduce(t);                    \
     fill_matmul(t);                    \
+    fill_conv2d(t);                    \
+    fill_winograd(t);                  \
     fill_softmax(t);                   \
     fill_losses(t);                    \
     fill_optimise(t);                  \

@@ -4,12 +4,14 @@
 // where a function fill_<family> puts the addresses of its kernels into the table.
 #pragma once
 
+#include "kernels/conv2d_direct.h"
 #include "kernels/elementwise.h"
 #include "kernels/losses.h"
 #include "kernels/matmul.h"
 #include "kernels/optimise.h"
 #include "kernels/reduce.h"
 #include "kernels/softmax.h"
+#include "kernels/winograd.h"
 
 namespace chainrule {
 
@@ -18,6 +20,8 @@ struct KernelsOf {
   ElementwiseKernels<T> elementwise;
   ReduceKernels<T> reduce;
   MatmulKernels<T> matmul;
+  Conv2dKernels<T> conv2d;
+  WinogradKernels<T> winograd;
   SoftmaxKernels<T> softmax;
   LossKernels<T> losses;
   OptimiseKernels<T> optimise;

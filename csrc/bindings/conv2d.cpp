@@ -1,0 +1,164 @@
+#include "ops/conv2d.h"
+
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "bindings/arrays.h"
+
+namespace chainrule::bindings {
+
+namespace {
+
+// Stride (height, width), padding (top, bottom, left, right), dilation (height, width), groups.
+using Window = std::array<int64_t, 9>;
+
+Conv2dShape shape_of(const char* operation, const Shape& x, const Shape& weights, const Window& w) {
+  auto fail = [&](const std::string& what) {
+    return std::invalid_argument(std::string(operation) + ": x " + shape_text(x) + ", weights " +
+                                 shape_text(weights) + ": " + what);
+  };
+  if (x.size() != 4) throw fail("x has the shape (N, height, width, channels)");
+  if (weights.size() != 4) throw fail("weights have the shape (height, width, channels / groups, filters)");
+  Conv2dShape s;
+  s.batch = x[0];
+  s.channels = x[3];
+  s.filters = weights[3];
+  s.groups = w[8];
+  s.height = {x[1], weights[0], w[0], w[6], w[2], w[3]};
+  s.width = {x[2], weights[1], w[1], w[7], w[4], w[5]};
+  if (s.groups < 1) throw fail(std::to_string(s.groups) + " groups: give 1 or more");
+  if (x[3] % s.groups != 0 || weights[3] % s.groups != 0)
+    throw fail(std::to_string(s.groups) + " groups do not divide " + std::to_string(x[3]) + " channels and " +
+               std::to_string(weights[3]) + " filters evenly");
+  if (weights[2] != s.group_channels())
+    throw fail("weights of " + std::to_string(weights[2]) + " channels for x of " + std::to_string(x[3]) +
+               " in " + std::to_string(s.groups) + (s.groups == 1 ? " group" : " groups"));
+  check_conv2d(operation, s);
+  return s;
+}
+
+void check_gradient(const char* operation, const Conv2dShape& s, const Operand& g) {
+  if (g.shape() != s.y())
+    throw std::invalid_argument(std::string(operation) + ": gradient " + shape_text(g.shape()) +
+                                " for an output of " + shape_text(s.y()));
+}
+
+// A bias of `channels` values, or nullptr for None.
+template <class T>
+const T* bias_data(const char* operation, Operand* bias, int64_t channels) {
+  if (bias == nullptr) return nullptr;
+  bias->as<T>();
+  if (bias->dimensions() != 1 || bias->size(0) != channels)
+    throw std::invalid_argument(std::string(operation) + ": bias " + shape_text(bias->shape()) + " for " +
+                                std::to_string(channels) + " filters: give (" + std::to_string(channels) +
+                                ",)");
+  return bias->data<T>();
+}
+
+template <class T>
+py::object forward(Operand& x, Operand& w, Operand* bias, const Window& window, bool relu) {
+  const Conv2dShape s = shape_of("conv2d", x.shape(), w.shape(), window);
+  x.as<T>();
+  w.as<T>();
+  const Epilogue<T> epilogue{bias_data<T>("conv2d", bias, s.filters), relu};
+  T* out;
+  py::object result = new_array<T>(s.y(), &out);
+  MaybeUnlocked unlocked(s.work());
+  conv2d<T>(s, x.data<T>(), w.data<T>(), epilogue, out);
+  return result;
+}
+
+template <class T>
+py::object input_gradient(const char* operation, Operand& g, Operand& w, Operand* bias, int64_t height,
+                          int64_t width, const Window& window) {
+  if (g.dimensions() != 4 || w.dimensions() != 4)
+    throw std::invalid_argument(std::string(operation) + ": x " + shape_text(g.shape()) + ", weights " +
+                                shape_text(w.shape()) + ": both have four dimensions");
+  const int64_t groups = std::max<int64_t>(window[8], 1);
+  const Shape x{g.size(0), height, width, checked_multiply(w.size(2), groups, operation)};
+  const Conv2dShape s = shape_of(operation, x, w.shape(), window);
+  check_gradient(operation, s, g);
+  g.as<T>();
+  w.as<T>();
+  const Epilogue<T> epilogue{bias_data<T>(operation, bias, s.channels), false};
+  T* out;
+  py::object result = new_array<T>(s.x(), &out);
+  MaybeUnlocked unlocked(s.work());
+  conv2d_input_gradient<T>(s, g.data<T>(), w.data<T>(), epilogue, out);
+  return result;
+}
+
+template <class T>
+py::object weight_gradient(Operand& x, Operand& g, int64_t height, int64_t width, const Window& window) {
+  const char* operation = "conv2d_weight_gradient";
+  if (x.dimensions() != 4 || g.dimensions() != 4)
+    throw std::invalid_argument(std::string(operation) + ": x " + shape_text(x.shape()) + ", gradient " +
+                                shape_text(g.shape()) + ": both have four dimensions");
+  const int64_t groups = std::max<int64_t>(window[8], 1);
+  const Conv2dShape s =
+      shape_of(operation, x.shape(), {height, width, x.size(3) / groups, g.size(3)}, window);
+  check_gradient(operation, s, g);
+  x.as<T>();
+  g.as<T>();
+  T* out;
+  py::object result = new_array<T>(s.weights(), &out);
+  MaybeUnlocked unlocked(s.work());
+  conv2d_weight_gradient<T>(s, x.data<T>(), g.data<T>(), out);
+  return result;
+}
+
+// An operand for a bias, or nothing for None.
+class OptionalOperand {
+ public:
+  OptionalOperand(const char* operation, const char* argument, py::handle value) {
+    if (!value.is_none()) operand_.emplace(operation, argument, value);
+  }
+  Operand* get() { return operand_ ? &*operand_ : nullptr; }
+
+ private:
+  std::optional<Operand> operand_;
+};
+
+}  // namespace
+
+void bind_conv2d(py::module_& m) {
+  m.def(
+      "conv2d",
+      [](py::handle x, py::handle weights, py::handle bias, const Window& window, bool relu) {
+        Operand a("conv2d", "x", x), w("conv2d", "weights", weights);
+        OptionalOperand b("conv2d", "bias", bias);
+        return common_dtype(a, w) == Dtype::float32 ? forward<float>(a, w, b.get(), window, relu)
+                                                    : forward<double>(a, w, b.get(), window, relu);
+      },
+      py::arg("x"), py::arg("weights"), py::arg("bias"), py::arg("window"), py::arg("relu"));
+  m.def(
+      "conv2d_input_gradient",
+      [](py::handle gradient, py::handle weights, py::handle bias, int64_t height, int64_t width,
+         const Window& window, bool transposed) {
+        const char* operation = transposed ? "conv_transpose2d" : "conv2d_input_gradient";
+        Operand g(operation, transposed ? "x" : "gradient", gradient), w(operation, "weights", weights);
+        OptionalOperand b(operation, "bias", bias);
+        return common_dtype(g, w) == Dtype::float32
+                   ? input_gradient<float>(operation, g, w, b.get(), height, width, window)
+                   : input_gradient<double>(operation, g, w, b.get(), height, width, window);
+      },
+      py::arg("gradient"), py::arg("weights"), py::arg("bias"), py::arg("height"), py::arg("width"),
+      py::arg("window"), py::arg("transposed"));
+  m.def(
+      "conv2d_weight_gradient",
+      [](py::handle x, py::handle gradient, int64_t height, int64_t width, const Window& window) {
+        Operand a("conv2d_weight_gradient", "x", x), g("conv2d_weight_gradient", "gradient", gradient);
+        return common_dtype(a, g) == Dtype::float32 ? weight_gradient<float>(a, g, height, width, window)
+                                                    : weight_gradient<double>(a, g, height, width, window);
+      },
+      py::arg("x"), py::arg("gradient"), py::arg("height"), py::arg("width"), py::arg("window"));
+  m.def(
+      "set_conv_algorithm", [](const std::string& name) { set_conv_algorithm(parse_conv_algorithm(name)); },
+      py::arg("name"));
+  m.def("conv_algorithm", [] { return conv_algorithm_name(conv_algorithm()); });
+}
+
+}  // namespace chainrule::bindings

@@ -1,0 +1,128 @@
+#include "kernels/conv2d_direct.h"
+
+#include "kernels/table.h"
+#include "kernels/tile.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+namespace {
+
+template <class T>
+constexpr int panel = 2 * lanes<T>;
+
+template <class T>
+inline Vec<T> positive_part(Vec<T> x) {
+  return x <= T(0) ? Vec<T>{} : x;
+}
+
+template <class T, int rows, int vectors>
+void tap_tile(const TapTile<T>& t) {
+  Vec<T> sums[rows][vectors];
+  clear_tile<T, rows, vectors>(sums);
+  const T* weights = t.weights;
+  for (int64_t run = 0; run < t.run_count; ++run) {
+    const T* x = t.x + t.runs[run];
+    for (int64_t k = 0; k < t.depth; ++k, weights += panel<T>)
+      multiply_add<T, rows, vectors>(sums, x + k, t.x_pixel, weights);
+  }
+  Vec<T> bias[vectors] = {};
+  if (t.bias != nullptr)
+    for (int v = 0; v < vectors; ++v) bias[v] = load(t.bias + v * lanes<T>);
+  if (t.relu)
+    store_rows<T, rows, vectors>(sums, t.y, t.y_pixel, t.columns,
+                                 [&](Vec<T> sum, Vec<T>, int v) { return positive_part<T>(sum + bias[v]); });
+  else
+    store_rows<T, rows, vectors>(sums, t.y, t.y_pixel, t.columns,
+                                 [&](Vec<T> sum, Vec<T>, int v) { return sum + bias[v]; });
+}
+
+template <class T, int rows, int vectors>
+void weight_tile(const WeightTile<T>& t) {
+  Vec<T> sums[rows][vectors];
+  clear_tile<T, rows, vectors>(sums);
+  for (int64_t i = 0; i < t.height; ++i) {
+    const T* x = t.x + i * t.x_row;
+    const T* y = t.y + i * t.y_row;
+    for (int64_t j = 0; j < t.width; ++j, x += t.x_pixel, y += t.y_pixel)
+      multiply_add<T, rows, vectors>(sums, x, 1, y);
+  }
+  store_rows<T, rows, vectors>(sums, t.out, t.out_row, t.columns,
+                               [](Vec<T> sum, Vec<T> before, int) { return before + sum; });
+}
+
+template <class T>
+void depthwise_row(const DepthwiseRow<T>& r) {
+  for_vectors<T>(r.channels, [&](int64_t c, auto get, auto put) {
+    const Vec<T> bias = r.bias != nullptr ? get(r.bias + c) : Vec<T>{};
+    for (int64_t p = 0; p < r.pixels; ++p) {
+      const T* x = r.x + p * r.x_pixel + c;
+      Vec<T> sum = {};
+      for (int64_t t = 0; t < r.tap_count; ++t)
+        sum += get(x + r.taps[t]) * get(r.weights + t * r.channels + c);
+      sum += bias;
+      put(r.y + p * r.y_pixel + c, r.relu ? positive_part<T>(sum) : sum);
+    }
+  });
+}
+
+template <class T>
+void depthwise_weights(const DepthwiseWeights<T>& w) {
+  for (int64_t t = 0; t < w.tap_count; ++t)
+    for_vectors<T>(w.channels, [&](int64_t c, auto get, auto put) {
+      Vec<T> sum = {};
+      for (int64_t i = 0; i < w.height; ++i) {
+        const T* x = w.x + i * w.x_row + w.taps[t] + c;
+        const T* y = w.y + i * w.y_row + c;
+        for (int64_t j = 0; j < w.width; ++j, x += w.x_pixel, y += w.y_pixel) sum += get(x) * get(y);
+      }
+      T* out = w.out + t * w.channels + c;
+      put(out, get(out) + sum);
+    });
+}
+
+// The instance for a tile's size, found once for each tile.
+template <class Tile, template <int, int> class Instance, int rows>
+void dispatch(const Tile& t, int lanes_of_panel) {
+  if constexpr (rows > 0) {
+    if (t.rows != rows) return dispatch<Tile, Instance, rows - 1>(t, lanes_of_panel);
+    if (t.columns > lanes_of_panel)
+      Instance<rows, 2>::run(t);
+    else
+      Instance<rows, 1>::run(t);
+  }
+}
+
+template <class T>
+struct Instances {
+  template <int rows, int vectors>
+  struct Tap {
+    static void run(const TapTile<T>& t) { tap_tile<T, rows, vectors>(t); }
+  };
+  template <int rows, int vectors>
+  struct Weight {
+    static void run(const WeightTile<T>& t) { weight_tile<T, rows, vectors>(t); }
+  };
+};
+
+template <class T>
+void fill(Conv2dKernels<T>& kernels) {
+  kernels.tile_rows = tile_rows;
+  kernels.panel = panel<T>;
+  kernels.tap_tile = [](const TapTile<T>& t) {
+    dispatch<TapTile<T>, Instances<T>::template Tap, tile_rows>(t, lanes<T>);
+  };
+  kernels.weight_tile = [](const WeightTile<T>& t) {
+    dispatch<WeightTile<T>, Instances<T>::template Weight, tile_rows>(t, lanes<T>);
+  };
+  kernels.depthwise_row = depthwise_row<T>;
+  kernels.depthwise_weights = depthwise_weights<T>;
+}
+
+}  // namespace
+
+void fill_conv2d(KernelTable& table) {
+  fill(table.float32.conv2d);
+  fill(table.float64.conv2d);
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

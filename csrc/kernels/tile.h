@@ -1,0 +1,54 @@
+// What register tiles share: a block of sums, as many rows as the register file allows by one or two vectors,
+// goes to memory with bias and activation applied on the way.
+#pragma once
+
+#include "simd/vec.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+// Accumulators for `tile_rows` x 2 vectors, two vectors of the right side and one broadcast of the left fill
+// the register file.
+constexpr int tile_rows = vector_registers == 32 ? 12 : 6;
+
+template <class T, int rows, int vectors>
+inline void clear_tile(Vec<T> (&sums)[rows][vectors]) {
+#pragma GCC unroll 12
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) sums[i][v] = Vec<T>{};
+}
+
+// sums[i][v] += left[i * row] * right[v]
+template <class T, int rows, int vectors>
+inline void multiply_add(Vec<T> (&sums)[rows][vectors], const T* left, int64_t row, const T* right) {
+  constexpr int L = lanes<T>;
+  Vec<T> columns[vectors];
+#pragma GCC unroll 2
+  for (int v = 0; v < vectors; ++v) columns[v] = load(right + v * L);
+#pragma GCC unroll 12
+  for (int i = 0; i < rows; ++i) {
+    const Vec<T> value = broadcast(left[i * row]);
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) sums[i][v] += value * columns[v];
+  }
+}
+
+// The first `columns` of the sums to rows of consecutive values, each passed through finish(value, v).
+template <class T, int rows, int vectors, class Finish>
+inline void store_rows(const Vec<T> (&sums)[rows][vectors], T* to, int64_t to_row, int columns,
+                       Finish finish) {
+  constexpr int L = lanes<T>;
+#pragma GCC unroll 12
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) {
+      T* at = to + i * to_row + v * L;
+      const int left = columns - v * L;
+      if (left >= L)
+        store<T>(at, finish(sums[i][v], load(at), v));
+      else if (left > 0)
+        store_first<T>(at, finish(sums[i][v], load_first(at, left), v), left);
+    }
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

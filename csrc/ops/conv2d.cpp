@@ -1,0 +1,79 @@
+#include "ops/conv2d.h"
+
+#include <atomic>
+
+#include "ops/conv2d_winograd.h"
+
+namespace chainrule {
+
+namespace {
+
+std::atomic<ConvAlgorithm> chosen{ConvAlgorithm::automatic};
+
+template <class T>
+bool use_winograd(const Conv2dShape& s) {
+  switch (chosen.load(std::memory_order_relaxed)) {
+    case ConvAlgorithm::direct:
+      return false;
+    case ConvAlgorithm::winograd:
+      return has_winograd(s);
+    case ConvAlgorithm::automatic:
+      return sizeof(T) == sizeof(float) && winograd_pays(s);
+  }
+  return false;
+}
+
+}  // namespace
+
+void set_conv_algorithm(ConvAlgorithm algorithm) { chosen.store(algorithm); }
+ConvAlgorithm conv_algorithm() { return chosen.load(); }
+
+const char* conv_algorithm_name(ConvAlgorithm algorithm) {
+  switch (algorithm) {
+    case ConvAlgorithm::automatic:
+      return "auto";
+    case ConvAlgorithm::direct:
+      return "direct";
+    case ConvAlgorithm::winograd:
+      return "winograd";
+  }
+  return "unknown";
+}
+
+ConvAlgorithm parse_conv_algorithm(const std::string& name) {
+  for (ConvAlgorithm a : {ConvAlgorithm::automatic, ConvAlgorithm::direct, ConvAlgorithm::winograd})
+    if (name == conv_algorithm_name(a)) return a;
+  throw std::invalid_argument("set_conv_algorithm: '" + name +
+                              "' is not known: use auto, direct or winograd");
+}
+
+template <class T>
+void conv2d(const Conv2dShape& s, const T* x, const T* weights, const Epilogue<T>& epilogue, T* y) {
+  check_conv2d("conv2d", s);
+  use_winograd<T>(s) ? conv2d_winograd(s, x, weights, epilogue, y)
+                     : conv2d_direct(s, x, weights, epilogue, y);
+}
+
+template <class T>
+void conv2d_input_gradient(const Conv2dShape& s, const T* dy, const T* weights, const Epilogue<T>& epilogue,
+                           T* dx) {
+  check_conv2d("conv2d_input_gradient", s);
+  use_winograd<T>(s) ? conv2d_winograd_input_gradient(s, dy, weights, epilogue, dx)
+                     : conv2d_direct_input_gradient(s, dy, weights, epilogue, dx);
+}
+
+template <class T>
+void conv2d_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, T* dw) {
+  check_conv2d("conv2d_weight_gradient", s);
+  use_winograd<T>(s) ? conv2d_winograd_weight_gradient(s, x, dy, dw)
+                     : conv2d_direct_weight_gradient(s, x, dy, dw);
+}
+
+#define CHAINRULE_INSTANTIATE(T)                                                                          \
+  template void conv2d<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, T*);                \
+  template void conv2d_input_gradient<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, T*); \
+  template void conv2d_weight_gradient<T>(const Conv2dShape&, const T*, const T*, T*);
+CHAINRULE_INSTANTIATE(float)
+CHAINRULE_INSTANTIATE(double)
+
+}  // namespace chainrule

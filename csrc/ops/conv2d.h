@@ -1,0 +1,36 @@
+// Convolution and its gradients: checks the problem and chooses the algorithm.
+//
+// The three are each bilinear and each other's adjoints, so they close under differentiation of any order.
+#pragma once
+
+#include <string>
+
+#include "ops/conv2d_direct.h"
+
+namespace chainrule {
+
+// `automatic` takes Winograd where it exists and pays, in float32 alone: float64 is for checks, which want
+// the last digits. A named algorithm that does not exist for a shape gives way to `direct`.
+enum class ConvAlgorithm { automatic, direct, winograd };
+
+void set_conv_algorithm(ConvAlgorithm algorithm);
+ConvAlgorithm conv_algorithm();
+// "auto", "direct" or "winograd"; throws std::invalid_argument naming these for any other.
+ConvAlgorithm parse_conv_algorithm(const std::string& name);
+const char* conv_algorithm_name(ConvAlgorithm algorithm);
+
+// y = x * weights, with bias and activation on the way to memory. Throws std::invalid_argument for an unsound
+// shape; pointers are trusted to hold the arrays of the shape.
+template <class T>
+void conv2d(const Conv2dShape& shape, const T* x, const T* weights, const Epilogue<T>& epilogue, T* y);
+
+// dx from dy and the weights. With an epilogue it is the transposed convolution.
+template <class T>
+void conv2d_input_gradient(const Conv2dShape& shape, const T* dy, const T* weights,
+                           const Epilogue<T>& epilogue, T* dx);
+
+// dw from x and dy.
+template <class T>
+void conv2d_weight_gradient(const Conv2dShape& shape, const T* x, const T* dy, T* dw);
+
+}  // namespace chainrule
