@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from chainrule.autodiff.box import Box, use_result_type
+from chainrule.autodiff.box import Box, unbox, use_result_type
+from chainrule.autodiff.change import announce, handed_out
 from chainrule.autodiff.reverse import backward, send_to_leaf
 from chainrule.gates import arithmetic, functions, reduce, shape, summation
 from chainrule.gates.arithmetic import Add, Divide, Multiply, Negative, Power, Subtract
@@ -19,7 +20,9 @@ class Tensor(Box):
     """A NumPy array that remembers the gates that made it. Make one with `chainrule.tensor`.
 
     Attributes:
-        data: the NumPy array itself. Changing it in place is for leaves between steps: a graph may have kept it.
+        data: the NumPy array. A leaf's may be changed in place between steps (`w.data -= lr * w.grad.data`); a
+            change between forward and backward is an error that backward reports. The result of a recorded gate
+            is read-only, for a graph may have kept it: change a copy. `chainrule.autodiff.change` tells more.
         grad: after `backward`, the gradient as a Tensor; None before.
         requires_grad: whether gradients are sent here. Set it on leaves.
         gate: the gate that made it, None for a leaf.
@@ -32,42 +35,57 @@ class Tensor(Box):
     # ---- The value -----------------------------------------------------------------------------------------
 
     @property
+    def data(self) -> np.ndarray:
+        if self.gate is None and self.trace is None:
+            handed_out(self)
+            return self.value
+        view = unbox(self).view()
+        view.flags.writeable = False
+        return view
+
+    @data.setter
+    def data(self, array):
+        self.value = np.asarray(array)
+        announce((self,))
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        return self.data.shape
+        return self.value.shape
 
     @property
     def dtype(self) -> np.dtype:
-        return self.data.dtype
+        return self.value.dtype
 
     @property
     def ndim(self) -> int:
-        return self.data.ndim
+        return self.value.ndim
 
     @property
     def size(self) -> int:
-        return self.data.size
+        return self.value.size
 
     def numpy(self) -> np.ndarray:
-        """The value as a NumPy array: the Tensor's own memory, no copy."""
+        """The value as a NumPy array: the Tensor's own memory, no copy. Read-only where a recorded gate made it."""
         return self.data
 
     def item(self):
         """The value of a Tensor of one element as a Python number. ValueError for any other size."""
-        if self.data.size != 1:
+        if self.value.size != 1:
             raise ValueError(
-                f"item: a Tensor of shape {self.shape} has {self.data.size} values: index one first"
+                f"item: a Tensor of shape {self.shape} has {self.value.size} values: index one first"
             )
-        return self.data.item()
+        return self.value.item()
 
     def tolist(self):
         """The values as nested lists."""
-        return self.data.tolist()
+        return self.value.tolist()
 
     def __array__(self, dtype=None, copy=None):
-        if copy is False and dtype is not None and np.dtype(dtype) != self.data.dtype:
-            raise ValueError(f"a Tensor of {self.data.dtype} cannot become {np.dtype(dtype)} without a copy")
-        array = self.data if dtype is None else self.data.astype(dtype, copy=False)
-        return array.copy() if copy and array is self.data else array
+        if copy is False and dtype is not None and np.dtype(dtype) != self.value.dtype:
+            raise ValueError(f"a Tensor of {self.value.dtype} cannot become {np.dtype(dtype)} without a copy")
+        if dtype is not None and np.dtype(dtype) != self.value.dtype:
+            return self.value.astype(dtype)
+        return self.value.copy() if copy else self.data
 
     def __float__(self):
         return float(self.item())
@@ -76,23 +94,23 @@ class Tensor(Box):
         return int(self.item())
 
     def __bool__(self):
-        if self.data.size != 1:
+        if self.value.size != 1:
             raise ValueError(
                 f"the truth of a Tensor of shape {self.shape} is not one value: use .numpy().any() or all()"
             )
-        return bool(self.data.item())
+        return bool(self.value.item())
 
     def __len__(self):
-        if self.data.ndim == 0:
+        if self.value.ndim == 0:
             raise TypeError("a 0-d Tensor has no length")
-        return self.data.shape[0]
+        return self.value.shape[0]
 
     def __iter__(self):
         return (self[i] for i in range(len(self)))
 
     def __repr__(self):
-        text = np.array2string(self.data, separator=", ", prefix="tensor(")
-        tail = "" if self.data.dtype == np.float32 else f", dtype={self.data.dtype}"
+        text = np.array2string(self.value, separator=", ", prefix="tensor(")
+        tail = "" if self.value.dtype == np.float32 else f", dtype={self.value.dtype}"
         if self.gate is not None:
             tail += f", gate={type(self.gate).__name__}"
         elif self.requires_grad:
@@ -118,13 +136,13 @@ class Tensor(Box):
                 "requires_grad=True, and not inside no_grad"
             )
         if gradient is None:
-            if self.data.size != 1:
+            if self.value.size != 1:
                 raise ValueError(
                     f"backward: a Tensor of shape {self.shape} is no scalar: sum it, or give its gradient"
                 )
-            gradient = np.ones_like(self.data)
+            gradient = np.ones_like(self.value)
         else:
-            gradient = np.asarray(gradient, dtype=self.data.dtype)
+            gradient = np.asarray(gradient, dtype=self.value.dtype)
             if gradient.shape != self.shape:
                 raise ValueError(
                     f"backward: a gradient of shape {gradient.shape} for a Tensor of shape {self.shape}"
@@ -145,12 +163,12 @@ class Tensor(Box):
     def astype(self, dtype) -> Tensor:
         """The value in another dtype. Between float32 and float64 gradients flow; to integers they end."""
         dtype = np.dtype(dtype)
-        if dtype == self.data.dtype:
+        if dtype == self.value.dtype:
             return self
         return (
             shape.Astype(dtype)(self)
             if dtype in _floats and self.dtype in _floats
-            else Tensor(self.data.astype(dtype))
+            else Tensor(self.value.astype(dtype))
         )
 
     # ---- Operators -----------------------------------------------------------------------------------------
@@ -203,6 +221,12 @@ class Tensor(Box):
     def __getitem__(self, where):
         return index(self, where)
 
+    def __setitem__(self, where, values):
+        raise TypeError(
+            "a Tensor's entries are not assigned one by one, for a graph may have kept them: make a new Tensor with "
+            "chainrule.where or concatenate, or change a leaf between steps through its .data"
+        )
+
     __eq__ = arithmetic.equal
     __ne__ = arithmetic.not_equal
     __lt__ = arithmetic.less
@@ -246,7 +270,7 @@ class Tensor(Box):
 
     def argmax(self, axis=None) -> np.ndarray:
         """The index of the largest value, the first of equal ones, as a NumPy integer array."""
-        return np.argmax(self.data, axis=axis)
+        return np.argmax(self.value, axis=axis)
 
     def exp(self):
         return functions.exp(self)
@@ -283,7 +307,7 @@ def tensor(data, dtype=None, requires_grad=False) -> Tensor:
     >>> cr.tensor([1.0, 2.0])
     tensor([1., 2.])
     """
-    source = data.data if isinstance(data, Tensor) else data
+    source = data.value if isinstance(data, Tensor) else data
     has_dtype = hasattr(source, "dtype")
     try:
         if isinstance(source, (list, tuple)):

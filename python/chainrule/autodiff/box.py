@@ -16,12 +16,14 @@ class Box:
 
     Outside every transform the value is a NumPy array and `trace` is None. Inside, a Box belongs to one trace
     and holds a value of a lower level: an array, or a Box of an enclosing transform. See `trace.py`.
+
+    `watch` is unset until somebody takes or changes a leaf's memory; see `change.py`.
     """
 
-    __slots__ = ("__weakref__", "data", "gate", "grad", "requires_grad", "tangent", "trace")
+    __slots__ = ("__weakref__", "gate", "grad", "read", "requires_grad", "tangent", "trace", "value", "watch")
 
-    def __init__(self, data, gate=None):
-        self.data = data
+    def __init__(self, value, gate=None):
+        self.value = value
         self.gate = gate
         self.grad = None
         self.requires_grad = gate is not None
@@ -67,28 +69,30 @@ class no_grad:
         return without_graph
 
 
-_result_type = Box
+result_type = Box
 
 
 def use_result_type(cls):
     """Make `cls`, a subclass of Box, the type of results."""
-    global _result_type
-    _result_type = cls
+    global result_type
+    result_type = cls
     return cls
 
 
-def box_result(data, gate=None):
+def box_result(value, gate=None):
     """A result of the registered type."""
-    return _result_type(data, gate)
+    return result_type(value, gate)
 
 
 def unbox(value):
     """The array at the bottom of a Box; anything else as it is."""
     while isinstance(value, Box):
-        value = value.data
+        value = value.value
     return value
 
 
 def shape_of(value) -> tuple[int, ...]:
     """The shape of a Tensor, array, or number (which has ())."""
-    return value.shape if isinstance(value, (np.ndarray, Box)) else np.shape(value)
+    if type(value) is np.ndarray or isinstance(value, (np.ndarray, Box)):
+        return value.shape
+    return np.shape(value)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from chainrule.autodiff.box import Box, box_result, no_grad, recording, unbox
+from chainrule.autodiff.change import changed_since
 from chainrule.autodiff.gate import Gate
 from chainrule.autodiff.nest import flatten, unflatten
-from chainrule.autodiff.reverse import walk
+from chainrule.autodiff.reverse import send_to_leaf, walk
 from chainrule.autodiff.transforms import vjp
 
 
@@ -99,10 +100,13 @@ class Checkpoint(Gate):
         parts = [None] * len(leaves)
 
         def send(leaf, part, upstream):
-            from chainrule.autodiff.reverse import send_to_leaf
-
             i = own.get(id(leaf))
             if i is None:
+                if changed_since(leaf, self.time):
+                    raise RuntimeError(
+                        f"checkpoint: a parameter of shape {leaf.shape} that the function reads was changed between "
+                        "forward and backward: call backward before the change, or compute the loss again after it"
+                    )
                 send_to_leaf(leaf, part, upstream)
             else:
                 parts[i] = part if parts[i] is None else parts[i] + part

@@ -74,18 +74,18 @@ def trace(f, *primals, mode="reverse", direction=None):
     leaves = []
     for p in primals:
         leaf = box_result(np.array(p, dtype=np.float32 if type(p) is float else None))
-        if leaf.data.dtype not in (np.float32, np.float64):
-            raise TypeError(f"trace: an input is {leaf.data.dtype}: give float32 or float64")
+        if leaf.value.dtype not in (np.float32, np.float64):
+            raise TypeError(f"trace: an input is {leaf.value.dtype}: give float32 or float64")
         leaf.requires_grad = True
         leaves.append(leaf)
     output = f(*leaves)
-    if not isinstance(output, Box) or output.data.size != 1:
+    if not isinstance(output, Box) or output.value.size != 1:
         raise ValueError("trace: the function must return one Tensor of one value")
     graph = Graph(output)
     graph.forward()
     names = {id(leaf): f"v{i + 1 - len(leaves)}" for i, leaf in enumerate(leaves)}
     rows = [
-        {"name": names[id(leaf)], "expression": f"x{i + 1}", "value": leaf.data}
+        {"name": names[id(leaf)], "expression": f"x{i + 1}", "value": leaf.value}
         for i, leaf in enumerate(leaves)
     ]
     for i, node in enumerate(graph.nodes):
@@ -95,14 +95,14 @@ def trace(f, *primals, mode="reverse", direction=None):
     if mode == "reverse":
         graph.backward()
         for row, leaf in zip(rows, leaves, strict=False):
-            row["adjoint"] = np.zeros_like(leaf.data) if leaf.grad is None else leaf.grad.data
+            row["adjoint"] = np.zeros_like(leaf.value) if leaf.grad is None else leaf.grad.value
         for row, node in zip(rows[len(leaves) :], graph.nodes, strict=True):
             row["adjoint"] = np.zeros_like(node.value) if node.gradient is None else node.gradient
         return EvaluationTrace(mode, rows)
 
     direction = direction if direction is not None else [1.0] + [0.0] * (len(leaves) - 1)
     tangents = {
-        id(leaf): np.broadcast_to(np.asarray(d, leaf.data.dtype), leaf.data.shape)
+        id(leaf): np.broadcast_to(np.asarray(d, leaf.value.dtype), leaf.value.shape)
         for leaf, d in zip(leaves, direction, strict=True)
     }
     for node in graph.nodes:
@@ -117,13 +117,13 @@ def trace(f, *primals, mode="reverse", direction=None):
 
 def _kind(x):
     if isinstance(x, (Node, Box)):
-        value = x.value if isinstance(x, Node) else x.data
+        value = x.value
         return value.shape, value.dtype
     return None
 
 
 def _expression(node, names):
-    reads = [names.get(id(x)) or (_text(x.data) if isinstance(x, Box) else f"{x:g}") for x in node.inputs]
+    reads = [names.get(id(x)) or (_text(x.value) if isinstance(x, Box) else f"{x:g}") for x in node.inputs]
     if node.name in _symbols:
         return f" {_symbols[node.name]} ".join(reads)
     return f"{node.name.lower()}({', '.join(reads)})"

@@ -7,9 +7,14 @@ makes it a node of the graph; how the graph is walked is in `reverse.py`.
 from __future__ import annotations
 
 import numpy as np
+from numpy import ndarray
 
-from chainrule.autodiff.box import Box, box_result, recording
+from chainrule.autodiff import box
+from chainrule.autodiff.box import Box, recording
+from chainrule.autodiff.change import clock
 from chainrule.autodiff.trace import apply_traced
+
+new = object.__new__
 
 
 class _Freed:
@@ -52,8 +57,14 @@ class Gate:
     array([12.], dtype=float32)
     """
 
-    # Set when the gate becomes a node: for each input the gate that made it, the leaf Tensor, or the number.
+    # Set when the gate becomes a node: for each input the gate that made it, the leaf Tensor, or the array or
+    # number that was given; and the gates alone, None for the others.
     inputs: tuple | None = None
+    parents: list | None = None
+    # The time at which the gate was applied, on the clock of change.py; a traced gate is never too old.
+    time = float("inf")
+    # A gate in a graph is there because something it reads requires a gradient.
+    requires_grad = True
     # What forward kept for backward: a tuple.
     kept = None
     # Of each kept value, whether it is an input (its number), the output, or something else; see trace.py.
@@ -78,12 +89,15 @@ class Gate:
 
     def wants(self, i: int) -> bool:
         """Whether the gradient of input i leads to anything that requires one."""
-        edge = self.inputs[i]
-        return isinstance(edge, Gate) or (isinstance(edge, Box) and edge.requires_grad)
+        return getattr(self.inputs[i], "requires_grad", False)
 
     def __call__(self, *inputs):
         """Apply the gate. Arrays give an array; with a Tensor among the inputs the result is a Tensor."""
-        values = []
+        if self.inputs is not None:
+            raise ValueError(
+                f"{type(self).__name__}: this gate is applied already: it is one node of a graph, make a new one"
+            )
+        values, edges, parents = [], [], []
         boxed = needed = False
         for x in inputs:
             if isinstance(x, Box):
@@ -92,32 +106,33 @@ class Gate:
                 boxed = True
                 if x.requires_grad:
                     needed = True
-                x = x.data
-            values.append(x)
-        if self.inputs is not None:
-            raise ValueError(
-                f"{type(self).__name__}: this gate is applied already: it is one node of a graph, make a new one"
-            )
-        return self.record(inputs, values, boxed, needed)
-
-    def record(self, inputs, values, boxed, needed):
-        """Run forward on arrays; with a Tensor among the inputs, make the gate a node of the graph."""
+                values.append(x.value)
+                parent = x.gate
+                parents.append(parent)
+                if parent is None:
+                    x.read = True
+                    edges.append(x)
+                else:
+                    edges.append(parent)
+            else:
+                values.append(x)
+                edges.append(x)
+                parents.append(None)
         data = self.forward(*values)
         if not boxed:
             return data
-        if not isinstance(data, np.ndarray):
-            data = np.asarray(data)
+        # As box_result makes it, in place: a call more would be a fifth of what applying a gate costs.
+        result = new(box.result_type)
+        result.value = data if type(data) is ndarray else np.asarray(data)
+        result.trace = result.grad = None
         if needed and recording.on:
             # Edges lead to gates, not to Tensors: a value that no backward rule kept is freed at once.
-            self.inputs = tuple(
-                [
-                    (x if x.gate is None else x.gate)
-                    if isinstance(x, Box)
-                    else box_result(x)
-                    if isinstance(x, np.ndarray)
-                    else x
-                    for x in inputs
-                ]
-            )
-            return box_result(data, self)
-        return box_result(data)
+            self.inputs = edges
+            self.parents = parents
+            self.time = clock.now
+            result.gate = self
+            result.requires_grad = True
+        else:
+            result.gate = None
+            result.requires_grad = False
+        return result

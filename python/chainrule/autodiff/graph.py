@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from chainrule.autodiff.box import Box, box_result
+from chainrule.autodiff.change import announce, check_unchanged, clock
 from chainrule.autodiff.gate import FREED, Gate
 from chainrule.autodiff.reverse import gradients_of, send_to_leaf
 
@@ -46,9 +47,10 @@ class Node:
                     raise RuntimeError(f"{self.name}.forward: input {x.name} has no value: run it first")
                 x = x._value
             elif isinstance(x, Box):
-                x = x.data
+                x = x.value
             values.append(x)
         self._value = np.asarray(self.gate.forward(*values))
+        self.gate.time = clock.now
         return self._value
 
     def backward(self) -> None:
@@ -57,6 +59,8 @@ class Node:
             return
         if self.gate.kept is FREED:
             raise RuntimeError(f"{self.name}.backward: its kept values were freed: run forward first")
+        if self.gate.time < clock.now:
+            check_unchanged([self.gate])
         parts = gradients_of(self.gate, self.gradient)
         for x, part in zip(self.inputs, parts, strict=True):
             if part is None:
@@ -113,7 +117,10 @@ class Graph:
         while stack:
             gate, inputs_done = stack.pop()
             if inputs_done:
-                inputs = tuple(made[x] if isinstance(x, Gate) else x for x in gate.inputs)
+                inputs = tuple(
+                    made[x] if isinstance(x, Gate) else box_result(x) if isinstance(x, np.ndarray) else x
+                    for x in gate.inputs
+                )
                 made[gate] = Node(self, gate, inputs)
                 self.nodes.append(made[gate])
                 for x in inputs:
@@ -139,13 +146,14 @@ class Graph:
                 raise ValueError(
                     "Graph.forward: a value was given for a Tensor that is no leaf of this graph"
                 )
-            value = np.asarray(value, dtype=leaf.data.dtype)
-            if value.shape != leaf.data.shape:
+            value = np.asarray(value, dtype=leaf.value.dtype)
+            if value.shape != leaf.value.shape:
                 raise ValueError(
-                    f"Graph.forward: a value of shape {value.shape} for a leaf of shape {leaf.data.shape}: "
+                    f"Graph.forward: a value of shape {value.shape} for a leaf of shape {leaf.value.shape}: "
                     "gates keep the shapes they were recorded with"
                 )
-            leaf.data = value.copy()
+            leaf.value = value.copy()
+        announce(values or ())
         for node in self.nodes:
             node.forward()
             node.gradient = None
@@ -176,13 +184,13 @@ class Graph:
             node.backward()
         for leaf in self.leaves:
             if leaf.requires_grad and leaf.grad is None:
-                leaf.grad = box_result(np.zeros_like(leaf.data))
+                leaf.grad = box_result(np.zeros_like(leaf.value))
 
     def __str__(self):
         """A table of the gates: number, name, what each reads, and the shape of its value."""
         numbers = {id(node): f"%{i}" for i, node in enumerate(self.nodes)}
         names = {id(leaf): f"x{i}" for i, leaf in enumerate(self.leaves)}
-        lines = [f"{names[id(x)]:>6}  leaf  {x.data.shape}  {x.data.dtype}" for x in self.leaves]
+        lines = [f"{names[id(x)]:>6}  leaf  {x.value.shape}  {x.value.dtype}" for x in self.leaves]
         for node in self.nodes:
             reads = ", ".join(numbers.get(id(x)) or names.get(id(x)) or repr(x) for x in node.inputs)
             lines.append(f"{numbers[id(node)]:>6}  {node.name}({reads})  {node.value.shape}")

@@ -106,7 +106,7 @@ def check_gradients(f, inputs, rtol=None, atol=None, step=None, worst=5) -> None
 
     failures = []
     for i, (leaf, point) in enumerate(zip(leaves, points, strict=True)):
-        analytic = np.zeros_like(point) if leaf.grad is None else leaf.grad.data
+        analytic = np.zeros_like(point) if leaf.grad is None else leaf.grad.value
 
         def weighted(x, i=i):
             values = [box_result(x if j == i else other) for j, other in enumerate(points)]

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from chainrule import _core
 from chainrule.autodiff.box import Box, box_result
+from chainrule.autodiff.change import check_unchanged, clock
 from chainrule.autodiff.gate import FREED, Gate
 
 
 def gradients_of(gate: Gate, gradient) -> tuple:
-    """The gradient for each input of one gate, with the number of them checked."""
-    gradients = gate.backward(gradient)
+    """The gradient for each input of one gate."""
+    return one_each(gate, gate.backward(gradient))
+
+
+def one_each(gate: Gate, gradients) -> tuple:
+    """What a backward rule returned as a tuple of one gradient for each input; ValueError when it is not that."""
     if type(gradients) is not tuple:
         gradients = (gradients,)
     if len(gradients) != len(gate.inputs):
@@ -23,9 +29,9 @@ def gradients_of(gate: Gate, gradient) -> tuple:
 
 def check_shape(leaf: Box, shape) -> None:
     """ValueError when a gradient that reached a leaf has another shape."""
-    if shape != leaf.data.shape:
+    if shape != leaf.value.shape:
         raise ValueError(
-            f"backward: a gradient of shape {shape} reached a Tensor of shape {leaf.data.shape}: "
+            f"backward: a gradient of shape {shape} reached a Tensor of shape {leaf.value.shape}: "
             "the backward of the gate that reads it must return its input's shape"
         )
 
@@ -34,12 +40,14 @@ def send_to_leaf(leaf: Box, gradient, upstream) -> None:
     """Add a gradient to a leaf's `.grad`, in the leaf's shape and dtype."""
     gradient = np.asarray(gradient)
     check_shape(leaf, gradient.shape)
-    if gradient.dtype != leaf.data.dtype:
-        gradient = gradient.astype(leaf.data.dtype)
+    if gradient.dtype != leaf.value.dtype:
+        gradient = gradient.astype(leaf.value.dtype)
     elif gradient is upstream or isinstance(gradient.base, np.ndarray):
-        gradient = gradient.copy()  # another input may hold the same memory
+        # Another input may hold the same memory. The core's copy of a large array needs no fresh pages.
+        large = gradient.nbytes > 1 << 14 and gradient.flags.c_contiguous
+        gradient = _core.broadcast_to(gradient, gradient.shape) if large else gradient.copy()
     # The sum of 0-d arrays is a NumPy scalar.
-    leaf.grad = box_result(gradient if leaf.grad is None else np.asarray(leaf.grad.data + gradient))
+    leaf.grad = box_result(gradient if leaf.grad is None else np.asarray(leaf.grad.value + gradient))
 
 
 def backward(root: Gate, gradient, retain_graph: bool = False) -> None:
@@ -61,61 +69,73 @@ def walk(seeds, send, retain_graph: bool) -> None:
     # How many gradients each gate waits for.
     waiting = {root: 0 for root, _ in seeds}
     stack = list(waiting)
+    now, touched = clock.now, False
     while stack:
         gate = stack.pop()
+        if gate.time < now:
+            touched = True
         if gate.kept is FREED:
             raise RuntimeError(
                 f"backward: the graph was freed by an earlier backward (at {type(gate).__name__}): compute the "
                 "loss again, or pass retain_graph=True to the first backward"
             )
-        for edge in gate.inputs:
-            if isinstance(edge, Gate):
+        for edge in gate.parents:
+            if edge is not None:
                 if edge in waiting:
                     waiting[edge] += 1
                 else:
                     waiting[edge] = 1
                     stack.append(edge)
+    if touched:
+        check_unchanged(waiting)
 
-    arrived: dict = {}
+    arrived: dict = {}  # sums of the gradients that have come, for gates that wait for more
+    own = set()  # gates whose sum was made here, and may be added to in place
     for root, gradient in seeds:
         arrived[root] = arrived[root] + gradient if root in arrived else gradient
-    own = set()  # gates whose arrived gradient is a sum made here, which may be added to in place
-    ready = [root for root in arrived if waiting[root] == 0]
+    ready = [(root, arrived.pop(root)) for root in list(arrived) if waiting[root] == 0]
     while ready:
-        gate = ready.pop()
-        upstream = arrived.pop(gate)
-        gradients = gradients_of(gate, upstream)
+        gate, upstream = ready.pop()
+        gradients = gate.backward(upstream)
+        if type(gradients) is not tuple or len(gradients) != len(gate.parents):
+            gradients = one_each(gate, gradients)
         if not retain_graph:
             gate.kept = FREED
-        for edge, part in zip(gate.inputs, gradients, strict=True):
-            left = waiting.get(edge) if isinstance(edge, Gate) else None
-            if left is None:
+        for parent, part, edge in zip(gate.parents, gradients, gate.inputs, strict=True):
+            if parent is None:
                 if part is not None and isinstance(edge, Box) and edge.requires_grad:
                     send(edge, part, upstream)
                 continue
+            left = waiting[parent] - 1
+            waiting[parent] = left
             if part is not None:
-                if edge not in arrived:
-                    arrived[edge] = part
-                elif edge in own:
-                    arrived[edge] += part
+                if parent not in arrived:
+                    if left == 0:
+                        ready.append((parent, part))
+                        continue
+                    arrived[parent] = part
+                elif parent in own:
+                    arrived[parent] += part
                 else:
-                    arrived[edge] = arrived[edge] + part
-                    own.add(edge)
-            waiting[edge] = left - 1
-            if left == 1:
-                if edge in arrived:
-                    ready.append(edge)
+                    arrived[parent] = arrived[parent] + part
+                    own.add(parent)
+            if left == 0:
+                if parent in arrived:
+                    ready.append((parent, arrived.pop(parent)))
                 else:
-                    _pass_over(edge, waiting, arrived, ready)
+                    _pass_over(parent, waiting, arrived, ready)
 
 
 def _pass_over(gate: Gate, waiting: dict, arrived: dict, ready: list) -> None:
     """A gate that no gradient reached sends none: its inputs wait for one reader less."""
     stack = [gate]
     while stack:
-        for edge in stack.pop().inputs:
-            if not isinstance(edge, Gate):
+        for parent in stack.pop().parents:
+            if parent is None:
                 continue
-            waiting[edge] -= 1
-            if waiting[edge] == 0:
-                (ready if edge in arrived else stack).append(edge)
+            waiting[parent] -= 1
+            if waiting[parent] == 0:
+                if parent in arrived:
+                    ready.append((parent, arrived.pop(parent)))
+                else:
+                    stack.append(parent)

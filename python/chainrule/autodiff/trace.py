@@ -14,7 +14,8 @@ import threading
 
 import numpy as np
 
-from chainrule.autodiff.box import Box, box_result, unbox
+from chainrule.autodiff.box import Box, box_result, recording, unbox
+from chainrule.autodiff.change import clock
 
 
 class _Depth(threading.local):
@@ -79,7 +80,7 @@ def apply_traced(gate, inputs):
     """Apply a gate whose inputs hold a Box of a transform: at the highest level, after the levels below."""
     trace = top_trace(inputs)
     own = [isinstance(x, Box) and x.trace is trace for x in inputs]
-    lower = tuple(x.data if mine else x for x, mine in zip(inputs, own, strict=True))
+    lower = tuple(x.value if mine else x for x, mine in zip(inputs, own, strict=True))
     inner = copy.copy(gate)
     output = apply_traced(inner, lower) if any(is_traced(x) for x in lower) else _apply_base(inner, lower)
     gate.roles = inner.roles
@@ -88,6 +89,7 @@ def apply_traced(gate, inputs):
     gate.inputs = tuple(
         (x if x.gate is None else x.gate) if mine else None for x, mine in zip(inputs, own, strict=True)
     )
+    gate.parents = [x.gate if mine else None for x, mine in zip(inputs, own, strict=True)]
     result = box_result(output, None if trace.forward_mode else gate)
     result.trace = trace
     result.requires_grad = True
@@ -105,10 +107,20 @@ def _apply_base(gate, inputs):
     """
     values = [unbox(x) for x in inputs]
     values = [v.view() if isinstance(v, np.ndarray) else v for v in values]
-    boxed = any(isinstance(x, Box) for x in inputs)
-    needed = any(isinstance(x, Box) and x.requires_grad for x in inputs)
-    output = gate.record(inputs, values, boxed, needed)
-    data = unbox(output)
+    boxes = [x for x in inputs if isinstance(x, Box)]
+    if boxes:
+        parents = [x.gate if isinstance(x, Box) else None for x in inputs]
+        edges = [x if parent is None else parent for x, parent in zip(inputs, parents, strict=True)]
+        for leaf in edges:
+            if isinstance(leaf, Box):
+                leaf.read = True
+    output = data = gate.forward(*values)
+    if boxes:
+        data = np.asarray(data)
+        needed = recording.on and any(x.requires_grad for x in boxes)
+        if needed:
+            gate.inputs, gate.parents, gate.time = edges, parents, clock.now
+        output = box_result(data, gate if needed else None)
     if gate.kept is None:
         gate.roles = None
     else:
@@ -149,7 +161,7 @@ def push_tangents(gate, tangents):
 def fresh(gate):
     """The same operation with the same settings, not yet applied."""
     new = copy.copy(gate)
-    new.inputs = new.kept = None
+    new.inputs = new.parents = new.kept = None
     return new
 
 

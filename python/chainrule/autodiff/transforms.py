@@ -75,7 +75,7 @@ def _matched(operation, what, nest, structure, values):
 
 def _strip(trace, value):
     """A value as the levels outside `trace` see it."""
-    return value.data if isinstance(value, Box) and value.trace is trace else value
+    return value.value if isinstance(value, Box) and value.trace is trace else value
 
 
 # ---- Reverse mode ------------------------------------------------------------------------------------------
@@ -311,8 +311,8 @@ def stop_gradient(x):
 
     def constant(leaf):
         while is_traced(leaf):
-            leaf = leaf.data
-        return box_result(leaf.data) if isinstance(leaf, Box) else leaf
+            leaf = leaf.value
+        return box_result(leaf.value) if isinstance(leaf, Box) else leaf
 
     return map_leaves(constant, x)
 

@@ -9,11 +9,12 @@ ValueError that names them, other types a TypeError.
 from __future__ import annotations
 
 import numpy as np
+from numpy import ndarray
 
 from chainrule import _core
 from chainrule.autodiff.box import Box, box_result, shape_of, unbox
 from chainrule.autodiff.gate import Gate
-from chainrule.gates.summation import sum_to
+from chainrule.gates.summation import sum_like, sum_to
 
 
 class Add(Gate):
@@ -57,8 +58,8 @@ class Multiply(Gate):
     def backward(self, gradient):
         x, y = self.kept
         return (
-            sum_to(multiply(gradient, y), shape_of(x)) if self.wants(0) else None,
-            sum_to(multiply(gradient, x), shape_of(y)) if self.wants(1) else None,
+            sum_like(x, multiply(gradient, y)) if self.wants(0) else None,
+            sum_like(y, multiply(gradient, x)) if self.wants(1) else None,
         )
 
     def jvp(self, x_tangent, y_tangent):
@@ -175,9 +176,9 @@ def subtract(x, y):
 
 def multiply(x, y):
     """x y, elementwise. Where a value is used twice its two gradients add: d(x x)/dx = 2 x."""
-    if isinstance(x, Box) or isinstance(y, Box):
-        return Multiply()(x, y)
-    return _core.multiply(x, y)
+    if type(x) is ndarray and type(y) is ndarray:
+        return _core.multiply(x, y)
+    return Multiply()(x, y)
 
 
 def divide(x, y):

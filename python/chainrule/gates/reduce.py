@@ -9,7 +9,7 @@ import numpy as np
 from chainrule import _core
 from chainrule.autodiff.box import shape_of
 from chainrule.autodiff.gate import Gate
-from chainrule.gates.arithmetic import divide, square, subtract
+from chainrule.gates.arithmetic import divide, multiply, square, subtract
 from chainrule.gates.axes import normalise_axes, reduced_shape, to_middle
 from chainrule.gates.shape import as_array, reshape, transpose
 from chainrule.gates.summation import Sum, is_integer, sum, without_gradient
@@ -152,6 +152,32 @@ def mean(x, axis=None, keepdims=False):
     return divide(Sum(axes, keepdims)(x), float(count))
 
 
+class Var(Gate):
+    """y = sum (x - mean)^2 / d: dx = 2 (x - mean) / d. What goes through the mean is 0, as the deviations sum to 0."""
+
+    def __init__(self, axes, keepdims, divisor):
+        self.axes = axes
+        self.keepdims = keepdims
+        self.divisor = divisor
+
+    def forward(self, x):
+        self.kept = (x,)
+        squares = square(self.deviation())
+        return divide(sum(squares, self.axes, self.keepdims), self.divisor)
+
+    def deviation(self):
+        (x,) = self.kept
+        return subtract(x, mean(x, self.axes, keepdims=True))
+
+    def backward(self, gradient):
+        shape = reduced_shape(self.kept[0].shape, self.axes, True)
+        return multiply(self.deviation(), multiply(reshape(gradient, shape), 2.0 / self.divisor))
+
+    def jvp(self, tangent):
+        changes = sum(multiply(self.deviation(), tangent), self.axes, self.keepdims)
+        return multiply(changes, 2.0 / self.divisor)
+
+
 def var(x, axis=None, keepdims=False, ddof=0):
     """The variance over `axis`: the mean of squared deviations from the mean, over n - ddof values.
 
@@ -168,5 +194,4 @@ def var(x, axis=None, keepdims=False, ddof=0):
     count = _count("var", x, axes)
     if count - ddof <= 0:
         raise ValueError(f"var: {count} values with ddof={ddof}: there must be more values than ddof")
-    deviation = subtract(x, mean(x, axes, keepdims=True))
-    return divide(sum(square(deviation), axes, keepdims), float(count - ddof))
+    return Var(axes, keepdims, float(count - ddof))(x)

@@ -92,6 +92,12 @@ def sum_to(x, shape):
     return reshape(sum(x, axis=axes), shape)
 
 
+def sum_like(x, gradient):
+    """sum_to x's shape; numbers have ()."""
+    shape = getattr(x, "shape", ())
+    return gradient if gradient.shape == shape else sum_to(gradient, shape)
+
+
 def is_integer(x) -> bool:
     """Whether x holds integers or booleans, which carry no gradient."""
     return unbox(x).dtype.kind in "biu"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from chainrule.autodiff.change import announce
 from chainrule.tensor import Tensor, tensor
 
 
@@ -19,7 +20,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data, gate=None):
-        super().__init__(tensor(data, requires_grad=True).data)
+        super().__init__(tensor(data, requires_grad=True).value)
         self.requires_grad = True
 
 
@@ -97,7 +98,7 @@ class Module:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """A copy of every parameter's value by name."""
-        return {name: parameter.data.copy() for name, parameter in self.named_parameters()}
+        return {name: parameter.value.copy() for name, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Copy values into the parameters. All is checked before anything is changed.
@@ -118,7 +119,8 @@ class Module:
                     f"{parameter.dtype} {parameter.shape}"
                 )
         for name, parameter in own.items():
-            parameter.data[...] = state[name]
+            parameter.value[...] = state[name]
+        announce(own.values())
 
     def __repr__(self):
         lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.children()]

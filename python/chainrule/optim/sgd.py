@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from chainrule import _core
+from chainrule.autodiff.change import announce
 from chainrule.tensor import Tensor
 
 
@@ -53,7 +54,7 @@ class SGD:
         self.weight_decay = weight_decay
         self.decoupled = decoupled
         self._update([], [], [])  # the core checks the settings
-        self.velocities = [np.zeros_like(p.data) if momentum else None for p in self.params]
+        self.velocities = [np.zeros_like(p.value) if momentum else None for p in self.params]
 
     def _update(self, weights, gradients, velocities):
         _core.sgd_step(
@@ -72,9 +73,10 @@ class SGD:
         weights, gradients, velocities = [], [], []
         for parameter, velocity in zip(self.params, self.velocities, strict=True):
             if parameter.grad is not None:
-                weights.append(parameter.data)
-                gradients.append(parameter.grad.data)
+                weights.append(parameter.value)
+                gradients.append(parameter.grad.value)
                 velocities.append(velocity)
+        announce(parameter for parameter in self.params if parameter.grad is not None)
         self._update(weights, gradients, velocities)
 
     def zero_grad(self) -> None:

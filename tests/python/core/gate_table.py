@@ -504,6 +504,21 @@ GATES: dict[type, list[Case]] = {
         distinct,
         REDUCTIONS + EMPTY_BESIDE,
     ),
+    reduce.Var: [
+        *reduction(
+            cr.var,
+            lambda x, axes, keepdims: torch.mean(
+                (x - x.mean(axes, keepdim=True)) ** 2, axes, keepdim=keepdims
+            ),
+            samples=REDUCTIONS + EMPTY_BESIDE,
+        ),
+        case(
+            "ddof=1",
+            lambda x: cr.var(x, axis=0, ddof=1),
+            lambda x: torch.var(x, 0, correction=1),
+            (normal, (5, 3)),
+        ),
+    ],
     reduce.Scatter: [
         case(
             "",
@@ -664,19 +679,6 @@ COMPOSITIONS: dict[str, list[Case]] = {
         lambda x, axes, keepdims: torch.mean(x, axes, keepdim=keepdims),
         samples=REDUCTIONS + EMPTY_BESIDE,
     ),
-    "var": reduction(
-        cr.var,
-        lambda x, axes, keepdims: torch.mean((x - x.mean(axes, keepdim=True)) ** 2, axes, keepdim=keepdims),
-        samples=REDUCTIONS + EMPTY_BESIDE,
-    )
-    + [
-        case(
-            "ddof=1",
-            lambda x: cr.var(x, axis=0, ddof=1),
-            lambda x: torch.var(x, 0, correction=1),
-            (normal, (5, 3)),
-        )
-    ],
     "square": unary(cr.square, torch.square, away_from_zero),
     "clip": [
         case(
