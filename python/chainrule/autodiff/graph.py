@@ -49,6 +49,7 @@ class Node:
             elif isinstance(x, Box):
                 x = x.value
             values.append(x)
+        self.gate.kept = None  # what an earlier backward freed; a gate may keep nothing
         self._value = np.asarray(self.gate.forward(*values))
         self.gate.time = clock.now
         return self._value
@@ -141,6 +142,7 @@ class Graph:
             values: new values for leaves, as {leaf: array or number}; they are stored in the leaves, in each
                 leaf's dtype. ValueError for a Tensor that is no leaf here, or a value of another shape.
         """
+        new = []  # all are checked before any is stored
         for leaf, value in (values or {}).items():
             if not any(leaf is known for known in self.leaves):
                 raise ValueError(
@@ -152,8 +154,10 @@ class Graph:
                     f"Graph.forward: a value of shape {value.shape} for a leaf of shape {leaf.value.shape}: "
                     "gates keep the shapes they were recorded with"
                 )
-            leaf.value = value.copy()
-        announce(values or ())
+            new.append((leaf, value.copy()))
+        for leaf, value in new:
+            leaf.value = value
+        announce(leaf for leaf, _ in new)
         for node in self.nodes:
             node.forward()
             node.gradient = None
