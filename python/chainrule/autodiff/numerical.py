@@ -12,11 +12,26 @@ def default_step(dtype) -> float:
     return float(np.cbrt(np.finfo(dtype).eps))
 
 
-def _scalar(operation, value) -> float:
+def _numbers(operation, value) -> np.ndarray:
+    """What f returned, as an array of real numbers."""
     array = np.asarray(unbox(value))
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{operation}: f returned a {type(value).__name__} ({array.dtype}): give a Tensor, array or number"
+        )
+    return array
+
+
+def _scalar(operation, value) -> float:
+    array = _numbers(operation, value)
     if array.size != 1:
         raise ValueError(f"{operation}: f returned shape {array.shape}: it must return one number")
     return float(array.reshape(()))
+
+
+def _check_step(operation, step) -> None:
+    if step is not None and not (isinstance(step, (int, float, np.number)) and 0 < step < np.inf):
+        raise ValueError(f"{operation}: step {step!r} is not a positive, finite number")
 
 
 def numerical_gradient(f, x, step=None) -> np.ndarray:
@@ -31,7 +46,8 @@ def numerical_gradient(f, x, step=None) -> np.ndarray:
     Returns a NumPy array of x's shape and dtype. Exact for quadratics up to round-off; the error is about
     h^2 f''' / 6 + eps |f| / h.
 
-    Errors: TypeError for integer x, ValueError where f returns more than one number or step is not positive.
+    Errors: TypeError for integer x or an f that returns no number; ValueError where f returns more than one, or
+    step is not positive and finite, or too small to change an entry of x.
 
     >>> import chainrule as cr, numpy as np
     >>> cr.numerical_gradient(lambda x: (x**2).sum(), np.array([1.0, 3.0])).round(6)
@@ -41,8 +57,7 @@ def numerical_gradient(f, x, step=None) -> np.ndarray:
     point = np.array(unbox(x), dtype=np.float32 if type(x) is float else None)
     if point.dtype not in (np.float32, np.float64):
         raise TypeError(f"numerical_gradient: x is {point.dtype}: give float32 or float64")
-    if step is not None and not step > 0:
-        raise ValueError(f"numerical_gradient: step {step} is not positive")
+    _check_step("numerical_gradient", step)
     gradient = np.zeros_like(point)
 
     def value_at(where, number):
@@ -55,6 +70,11 @@ def numerical_gradient(f, x, step=None) -> np.ndarray:
         h = step if step is not None else default_step(point.dtype) * max(1.0, abs(centre))
         above, f_above = value_at(where, centre + h)
         below, f_below = value_at(where, centre - h)
+        if above == below:
+            raise ValueError(
+                f"numerical_gradient: step {h:g} is lost to rounding beside {centre:g} in {point.dtype}, at index "
+                f"{where}: give a larger one"
+            )
         # The step that was taken is what survived rounding, not h.
         gradient[where] = (f_above - f_below) / (float(above) - float(below))
     return gradient
@@ -70,19 +90,24 @@ def check_gradients(f, inputs, rtol=None, atol=None, step=None, worst=5) -> None
     Args:
         f: a function of Tensors that returns a Tensor. One with many entries is checked through their sum
             with fixed weights.
-        inputs: an array or Tensor, or a sequence of them, all floating. float64 checks far more sharply.
+        inputs: an array, Tensor or float, or a sequence of them, all floating. float64 checks far more sharply.
         rtol, atol: |analytic - numerical| <= atol + rtol |numerical| must hold; 1e-5 and 1e-7 in float64,
             1e-2 and 1e-3 in float32 when left out.
         step: as in `numerical_gradient`.
         worst: how many entries the message lists.
 
     Errors: GradientError with the input, index, analytic and numerical value and relative error of the worst
-    entries; TypeError for integer inputs; ValueError for no inputs.
+    entries; TypeError for integer inputs, or an f that returns no Tensor, array or number; ValueError for no
+    inputs, or tolerances and steps that are none.
 
     >>> import chainrule as cr, numpy as np
     >>> cr.check_gradients(lambda x, y: cr.tanh(x) * y, [np.ones(3), np.arange(3.0)])
     """
-    if isinstance(inputs, (Box, np.ndarray)):
+    _check_step("check_gradients", step)
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        if tolerance is not None and not tolerance >= 0:
+            raise ValueError(f"check_gradients: {name} {tolerance} is not a number of at least 0")
+    if inputs is None or isinstance(inputs, (Box, np.ndarray, np.generic, int, float)):
         inputs = [inputs]
     points = [np.array(unbox(x)) for x in inputs]
     if not points:
@@ -100,7 +125,7 @@ def check_gradients(f, inputs, rtol=None, atol=None, step=None, worst=5) -> None
         leaf.requires_grad = True
         leaves.append(leaf)
     output = f(*leaves)
-    weights = _weights(unbox(output))
+    weights = _weights(_numbers("check_gradients", output))
     if isinstance(output, Box) and output.requires_grad:
         output.backward(weights)
 
@@ -110,7 +135,7 @@ def check_gradients(f, inputs, rtol=None, atol=None, step=None, worst=5) -> None
 
         def weighted(x, i=i):
             values = [box_result(x if j == i else other) for j, other in enumerate(points)]
-            return (np.asarray(unbox(f(*values)), dtype=np.float64) * weights).sum()
+            return (_numbers("check_gradients", f(*values)) * weights).sum()
 
         numerical = numerical_gradient(weighted, point, step)
         error = np.abs(analytic.astype(np.float64) - numerical)
@@ -132,9 +157,8 @@ def check_gradients(f, inputs, rtol=None, atol=None, step=None, worst=5) -> None
         )
 
 
-def _weights(output) -> np.ndarray:
+def _weights(output: np.ndarray) -> np.ndarray:
     """Fixed weights, different for each entry, so that no error hides behind a symmetric sum."""
-    output = np.asarray(output)
     if output.size == 1:
         return np.ones(output.shape)
     return np.random.default_rng(0).uniform(0.5, 1.5, output.shape) * np.where(
