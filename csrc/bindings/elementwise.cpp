@@ -130,6 +130,9 @@ void bind_elementwise(py::module_& m) {
   def_unary(m, "tanh", UnaryOp::tanh);
   def_unary(m, "sigmoid", UnaryOp::sigmoid);
   def_unary(m, "relu", UnaryOp::relu);
+  def_unary(m, "gelu", UnaryOp::gelu);
+  def_unary(m, "silu", UnaryOp::silu);
+  def_unary(m, "softplus", UnaryOp::softplus);
   def_binary(m, "add", BinaryOp::add, "x", "y");
   def_binary(m, "subtract", BinaryOp::subtract, "x", "y");
   def_binary(m, "multiply", BinaryOp::multiply, "x", "y");
@@ -140,6 +143,12 @@ void bind_elementwise(py::module_& m) {
   def_binary(m, "relu_gradient", BinaryOp::relu_gradient, "gradient", "output");
   def_binary(m, "sigmoid_gradient", BinaryOp::sigmoid_gradient, "gradient", "output");
   def_binary(m, "tanh_gradient", BinaryOp::tanh_gradient, "gradient", "output");
+  def_binary(m, "gelu_gradient", BinaryOp::gelu_gradient, "gradient", "x");
+  def_binary(m, "silu_gradient", BinaryOp::silu_gradient, "gradient", "x");
+  def_binary(m, "leaky_relu", BinaryOp::leaky_relu, "x", "slope");
+  def_binary(m, "leaky_relu_slope", BinaryOp::leaky_relu_slope, "x", "slope");
+  def_binary(m, "elu", BinaryOp::elu, "x", "alpha");
+  def_binary(m, "elu_slope", BinaryOp::elu_slope, "x", "alpha");
   def_chosen(m, "chosen_by_maximum", Extremum::maximum);
   def_chosen(m, "chosen_by_minimum", Extremum::minimum);
   m.def(

@@ -14,4 +14,5 @@ PYBIND11_MODULE(_core, m) {
   bind_losses(m);
   bind_optimise(m);
   bind_conv2d(m);
+  bind_images(m);
 }

@@ -6,7 +6,24 @@
 namespace chainrule {
 
 // The order is the order of the functions in the tables below.
-enum class UnaryOp { negate, absolute, sign, square, sqrt, exp, log, sin, cos, tanh, sigmoid, relu, count };
+enum class UnaryOp {
+  negate,
+  absolute,
+  sign,
+  square,
+  sqrt,
+  exp,
+  log,
+  sin,
+  cos,
+  tanh,
+  sigmoid,
+  relu,
+  gelu,
+  silu,
+  softplus,
+  count
+};
 enum class BinaryOp {
   add,
   subtract,
@@ -20,6 +37,14 @@ enum class BinaryOp {
   relu_gradient,     // g where y > 0, else 0
   sigmoid_gradient,  // g y (1 - y)
   tanh_gradient,     // g (1 - y^2)
+  // The same, but the second argument is the input x.
+  gelu_gradient,  // g (P(x) + x p(x)), P and p the normal distribution and its density
+  silu_gradient,  // g s (1 + x (1 - s)), s the sigmoid of x
+  // Activations with a setting, the second argument, and their slopes.
+  leaky_relu,        // x where x > 0, else slope x
+  leaky_relu_slope,  // 1 where x > 0, else slope
+  elu,               // x where x > 0, else alpha (e^x - 1)
+  elu_slope,         // 1 where x > 0, else alpha e^x
   count
 };
 

@@ -11,6 +11,9 @@ namespace chainrule {
   void fill_matmul(KernelTable&);      \
   void fill_conv2d(KernelTable&);      \
   void fill_winograd(KernelTable&);    \
+  void fill_pool(KernelTable&);        \
+  void fill_normalise(KernelTable&);   \
+  void fill_random(KernelTable&);      \
   void fill_softmax(KernelTable&);     \
   void fill_losses(KernelTable&);      \
   void fill_optimise(KernelTable&);    \
@@ -20,6 +23,9 @@ namespace chainrule {
     fill_matmul(t);                    \
     fill_conv2d(t);                    \
     fill_winograd(t);                  \
+    fill_pool(t);                      \
+    fill_normalise(t);                 \
+    fill_random(t);                    \
     fill_softmax(t);                   \
     fill_losses(t);                    \
     fill_optimise(t);                  \

@@ -8,8 +8,11 @@
 #include "kernels/elementwise.h"
 #include "kernels/losses.h"
 #include "kernels/matmul.h"
+#include "kernels/normalise.h"
 #include "kernels/optimise.h"
 #include "kernels/reduce.h"
+#include "kernels/pool.h"
+#include "kernels/random.h"
 #include "kernels/softmax.h"
 #include "kernels/winograd.h"
 
@@ -22,6 +25,9 @@ struct KernelsOf {
   MatmulKernels<T> matmul;
   Conv2dKernels<T> conv2d;
   WinogradKernels<T> winograd;
+  PoolKernels<T> pool;
+  NormaliseKernels<T> normalise;
+  RandomKernels<T> random;
   SoftmaxKernels<T> softmax;
   LossKernels<T> losses;
   OptimiseKernels<T> optimise;

@@ -18,6 +18,9 @@ int64_t cost(UnaryOp op) {
     case UnaryOp::log:
     case UnaryOp::tanh:
     case UnaryOp::sigmoid:
+    case UnaryOp::gelu:
+    case UnaryOp::silu:
+    case UnaryOp::softplus:
       return 4;
     case UnaryOp::sin:
     case UnaryOp::cos:

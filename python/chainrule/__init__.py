@@ -24,6 +24,7 @@ from chainrule.autodiff.transforms import (
     value_and_grad,
     vjp,
 )
+from chainrule.gates.activations import elu, gelu, leaky_relu, silu, softplus
 from chainrule.gates.arithmetic import (
     add,
     divide,
@@ -40,6 +41,8 @@ from chainrule.gates.arithmetic import (
     subtract,
 )
 from chainrule.gates.bias_trick import append_ones, fold_bias
+from chainrule.gates.convolution import conv2d, conv2d_relu, conv_transpose2d
+from chainrule.gates.dropout import dropout
 from chainrule.gates.functions import abs, cos, exp, log, relu, sigmoid, sign, sin, sqrt, tanh
 from chainrule.gates.index import index
 from chainrule.gates.information import cross_entropy, entropy, kl_divergence
@@ -50,14 +53,22 @@ from chainrule.gates.losses import (
     softmax_cross_entropy,
 )
 from chainrule.gates.matmul import linear, matmul
+from chainrule.gates.normalise import batch_norm, layer_norm
+from chainrule.gates.pool import average_pool2d, global_average_pool2d, global_max_pool2d, max_pool2d
 from chainrule.gates.reduce import max, mean, min, var
 from chainrule.gates.select import clip, maximum, minimum, where
 from chainrule.gates.shape import concatenate, pad, reshape, stack, transpose
 from chainrule.gates.softmax import log_softmax, logsumexp, softmax
 from chainrule.gates.summation import broadcast_to, sum
 from chainrule.nn.functional_call import functional_call
-from chainrule.nn.initialise import manual_seed
-from chainrule.runtime import get_num_threads, set_num_threads, show_config
+from chainrule.random import manual_seed
+from chainrule.runtime import (
+    get_conv_algorithm,
+    get_num_threads,
+    set_conv_algorithm,
+    set_num_threads,
+    show_config,
+)
 from chainrule.tensor import Tensor, tensor
 
 __all__ = [
@@ -68,24 +79,35 @@ __all__ = [
     "abs",
     "add",
     "append_ones",
+    "average_pool2d",
+    "batch_norm",
     "broadcast_to",
     "check_gradients",
     "checkpoint",
     "clip",
     "concatenate",
+    "conv2d",
+    "conv2d_relu",
+    "conv_transpose2d",
     "cos",
     "cross_entropy",
     "custom_gradient",
     "data",
     "directional_derivative",
     "divide",
+    "dropout",
     "elastic_net",
+    "elu",
     "entropy",
     "equal",
     "exp",
     "fold_bias",
     "functional_call",
+    "gelu",
+    "get_conv_algorithm",
     "get_num_threads",
+    "global_average_pool2d",
+    "global_max_pool2d",
     "grad",
     "greater",
     "greater_equal",
@@ -95,6 +117,8 @@ __all__ = [
     "jacobian",
     "jvp",
     "kl_divergence",
+    "layer_norm",
+    "leaky_relu",
     "less",
     "less_equal",
     "linear",
@@ -105,6 +129,7 @@ __all__ = [
     "manual_seed",
     "matmul",
     "max",
+    "max_pool2d",
     "maximum",
     "mean",
     "mean_squared_error",
@@ -123,13 +148,16 @@ __all__ = [
     "power",
     "relu",
     "reshape",
+    "set_conv_algorithm",
     "set_num_threads",
     "show_config",
     "sigmoid",
     "sign",
+    "silu",
     "sin",
     "softmax",
     "softmax_cross_entropy",
+    "softplus",
     "sqrt",
     "square",
     "stack",

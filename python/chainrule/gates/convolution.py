@@ -17,7 +17,7 @@ import operator
 import numpy as np
 
 from chainrule import _core
-from chainrule.autodiff.box import Box, shape_of
+from chainrule.autodiff.box import shape_of
 from chainrule.autodiff.gate import Gate
 from chainrule.gates.arithmetic import add, add_tangents
 from chainrule.gates.functions import relu_gradient
@@ -173,7 +173,9 @@ class Conv2dWeightGradient(Gate):
         x, gradient = self.kept
         return add_tangents(
             None if x_tangent is None else Conv2dWeightGradient(self.size, self.window)(x_tangent, gradient),
-            None if gradient_tangent is None else Conv2dWeightGradient(self.size, self.window)(x, gradient_tangent),
+            None
+            if gradient_tangent is None
+            else Conv2dWeightGradient(self.size, self.window)(x, gradient_tangent),
         )
 
 
@@ -274,7 +276,9 @@ def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, dil
     x, w = as_array(x), as_array(w)
     kernel = _kernel_size(name, x, w)
     if isinstance(padding, str):
-        raise ValueError(f"{name}: padding {padding!r}: give numbers, for the output's size follows from them")
+        raise ValueError(
+            f"{name}: padding {padding!r}: give numbers, for the output's size follows from them"
+        )
     window = window_of(name, shape_of(x), kernel, stride, padding, dilation, groups)
     extra = pair(name, "output_padding", output_padding)
     size = []
@@ -286,7 +290,9 @@ def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, dil
             )
         length = (shape_of(x)[1 + axis] - 1) * s - before - after + (kernel[axis] - 1) * d + 1 + extra[axis]
         if shape_of(x)[1 + axis] > 0 and length < 0:
-            raise ValueError(f"{name}: padding {before} + {after} cuts more than there is along axis {1 + axis}")
+            raise ValueError(
+                f"{name}: padding {before} + {after} cuts more than there is along axis {1 + axis}"
+            )
         size.append(length)
     gate = Conv2dInputGradient(tuple(size), window, transposed=True)
     return gate(x, w) if bias is None else gate(x, w, as_array(bias))

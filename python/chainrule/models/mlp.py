@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
+
 from chainrule.models.classifier import Classifier
 from chainrule.nn.activation import ReLU
 from chainrule.nn.initialise import as_generator
 from chainrule.nn.linear import Linear
-from chainrule.nn.module import Sequential
+from chainrule.nn.sequential import Sequential
 
 
 class MLP(Classifier):
@@ -28,7 +30,7 @@ class MLP(Classifier):
     """
 
     def __init__(self, in_features, hidden, classes, *, seed=None):
-        hidden = (hidden,) if isinstance(hidden, int) else tuple(hidden)
+        hidden = (hidden,) if np.ndim(hidden) == 0 else tuple(hidden)
         rng = as_generator(seed)
         layers = []
         widths = (in_features, *hidden)

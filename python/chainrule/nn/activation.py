@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chainrule.autodiff.box import shape_of
+from chainrule.gates.activations import elu, gelu, leaky_relu, silu, softplus
 from chainrule.gates.functions import relu, sigmoid, tanh
 from chainrule.gates.shape import reshape
 from chainrule.gates.softmax import softmax
@@ -28,6 +29,53 @@ class Tanh(Module):
 
     def forward(self, x):
         return tanh(x)
+
+
+class LeakyReLU(Module):
+    """x where x > 0, else slope x."""
+
+    def __init__(self, slope=0.01):
+        self.slope = slope
+
+    def forward(self, x):
+        return leaky_relu(x, self.slope)
+
+    def describe(self):
+        return f"slope={self.slope}"
+
+
+class ELU(Module):
+    """x where x > 0, else alpha (e^x - 1)."""
+
+    def __init__(self, alpha=1.0):
+        self.alpha = alpha
+
+    def forward(self, x):
+        return elu(x, self.alpha)
+
+    def describe(self):
+        return f"alpha={self.alpha}"
+
+
+class Softplus(Module):
+    """ln(1 + e^x), elementwise."""
+
+    def forward(self, x):
+        return softplus(x)
+
+
+class SiLU(Module):
+    """x sigmoid(x), elementwise."""
+
+    def forward(self, x):
+        return silu(x)
+
+
+class GELU(Module):
+    """x P(x), P the normal distribution, elementwise."""
+
+    def forward(self, x):
+        return gelu(x)
 
 
 class Softmax(Module):

@@ -10,24 +10,13 @@ import math
 
 import numpy as np
 
-_generator = np.random.default_rng(0)
-
-
-def manual_seed(seed: int) -> None:
-    """Restart the generator that layers without one of their own draw from. It starts at seed 0.
-
-    Errors: ValueError for a negative seed.
-    """
-    global _generator
-    if seed < 0:
-        raise ValueError(f"manual_seed: {seed} is negative")
-    _generator = np.random.default_rng(seed)
+from chainrule.random import generator
 
 
 def as_generator(rng) -> np.random.Generator:
     """None: the library's generator. A Generator: itself. An integer: a new generator with that seed."""
     if rng is None:
-        return _generator
+        return generator()
     return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
 
 

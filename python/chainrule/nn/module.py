@@ -27,7 +27,8 @@ class Parameter(Tensor):
 class Module:
     """A part of a model: parameters and modules set as attributes are found by name.
 
-    A subclass sets them in ``__init__`` and defines ``forward``; calling the module calls ``forward``.
+    A subclass sets them in ``__init__`` and defines ``forward``; calling the module calls ``forward``. NumPy arrays
+    set as attributes are buffers: state that is saved with the parameters and not learned.
 
     >>> import chainrule as cr, numpy as np
     >>> class Scale(cr.nn.Module):
@@ -77,6 +78,14 @@ class Module:
         for name, child in self.children():
             yield from child._walk(f"{prefix}{name}.")
 
+    def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
+        """Every array set as an attribute, here and below, with its dotted name."""
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray):
+                yield prefix + name, value
+        for name, child in self.children():
+            yield from child.named_buffers(f"{prefix}{name}.")
+
     def parameters(self) -> Iterator[Parameter]:
         """Every parameter once."""
         return (parameter for _, parameter in self.named_parameters())
@@ -97,30 +106,35 @@ class Module:
         return self.train(False)
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """A copy of every parameter's value by name."""
-        return {name: parameter.value.copy() for name, parameter in self.named_parameters()}
+        """A copy of the value of every parameter and buffer by name."""
+        state = {name: parameter.value.copy() for name, parameter in self.named_parameters()}
+        state.update((name, buffer.copy()) for name, buffer in self.named_buffers())
+        return state
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Copy values into the parameters. All is checked before anything is changed.
+        """Copy values into the parameters and buffers. All is checked before anything is changed.
 
         Errors: ValueError naming keys that are missing or not known, shapes or dtypes that differ.
         """
-        own = dict(self.named_parameters())
+        parameters, buffers = dict(self.named_parameters()), dict(self.named_buffers())
+        own = {**parameters, **buffers}
         missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if missing or unknown:
             raise ValueError(
                 f"load_state_dict: missing {missing}, not known {unknown}: another model's state?"
             )
-        for name, parameter in own.items():
+        for name, place in own.items():
             value = np.asarray(state[name])
-            if value.shape != parameter.shape or value.dtype != parameter.dtype:
+            if value.shape != place.shape or value.dtype != place.dtype:
                 raise ValueError(
-                    f"load_state_dict: {name} is {value.dtype} {value.shape}, the parameter "
-                    f"{parameter.dtype} {parameter.shape}"
+                    f"load_state_dict: {name} is {value.dtype} {value.shape}, the model's is "
+                    f"{place.dtype} {place.shape}"
                 )
-        for name, parameter in own.items():
+        for name, parameter in parameters.items():
             parameter.value[...] = state[name]
-        announce(own.values())
+        for name, buffer in buffers.items():
+            buffer[...] = state[name]
+        announce(parameters.values())
 
     def __repr__(self):
         lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.children()]
@@ -131,33 +145,3 @@ class Module:
     def describe(self) -> str:
         """The settings that `repr` shows."""
         return ""
-
-
-class Sequential(Module):
-    """Modules one after the other: the output of each is the input of the next.
-
-    >>> import chainrule as cr
-    >>> net = cr.nn.Sequential(cr.nn.Linear(4, 3), cr.nn.ReLU(), cr.nn.Linear(3, 2))
-    >>> sorted(net.state_dict())
-    ['0.bias', '0.weight', '2.bias', '2.weight']
-    """
-
-    def __init__(self, *modules: Module):
-        for i, module in enumerate(modules):
-            if not isinstance(module, Module):
-                raise TypeError(f"Sequential: entry {i} is a {type(module).__name__}, not a Module")
-        self.layers = modules
-
-    def children(self):
-        return ((str(i), module) for i, module in enumerate(self.layers))
-
-    def forward(self, x):
-        for module in self.layers:
-            x = module(x)
-        return x
-
-    def __getitem__(self, i):
-        return self.layers[i]
-
-    def __len__(self):
-        return len(self.layers)

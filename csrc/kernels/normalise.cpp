@@ -1,0 +1,145 @@
+#include "kernels/normalise.h"
+
+#include <cmath>
+
+#include "kernels/table.h"
+#include "simd/vec.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+namespace {
+
+inline float root(float x) { return ::sqrtf(x); }
+inline double root(double x) { return ::sqrt(x); }
+
+template <class T>
+void moments(const T* x, int64_t rows, int64_t columns, T* mean, T* squares) {
+  const T share = T(1) / static_cast<T>(rows);
+  for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+    // Four sums hide the latency of the addition.
+    Vec<T> parts[4] = {};
+    for (int64_t i = 0; i < rows; ++i) parts[i % 4] += get(x + i * columns + c);
+    const Vec<T> centre = ((parts[0] + parts[1]) + (parts[2] + parts[3])) * share;
+    Vec<T> deviations[4] = {};
+    for (int64_t i = 0; i < rows; ++i) {
+      const Vec<T> d = get(x + i * columns + c) - centre;
+      deviations[i % 4] += d * d;
+    }
+    put(mean + c, centre);
+    put(squares + c, (deviations[0] + deviations[1]) + (deviations[2] + deviations[3]));
+  });
+}
+
+template <class T>
+void standardise(const T* x, int64_t rows, int64_t columns, const T* mean, const T* scale, const T* shift,
+                 bool relu, T* y) {
+  for (int64_t i = 0; i < rows; ++i, x += columns, y += columns)
+    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      const Vec<T> value = (get(x + c) - get(mean + c)) * get(scale + c) + get(shift + c);
+      put(y + c, relu ? (value <= T(0) ? Vec<T>{} : value) : value);
+    });
+}
+
+template <class T, bool masked>
+inline void add_gradient_sums(const T* g, const T* x, const T* y, int64_t rows, int64_t columns,
+                              const T* mean, const T* inverse_deviation, T* sum_g, T* sum_gx) {
+  for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+    const Vec<T> centre = get(mean + c);
+    Vec<T> sums[2] = {}, products[2] = {};
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t at = i * columns + c;
+      Vec<T> value = get(g + at);
+      if constexpr (masked) value = get(y + at) > T(0) ? value : Vec<T>{};
+      sums[i % 2] += value;
+      products[i % 2] += value * (get(x + at) - centre);
+    }
+    put(sum_g + c, sums[0] + sums[1]);
+    put(sum_gx + c, (products[0] + products[1]) * get(inverse_deviation + c));
+  });
+}
+
+template <class T>
+void gradient_sums(const T* g, const T* x, const T* y, int64_t rows, int64_t columns, const T* mean,
+                   const T* inverse_deviation, T* sum_g, T* sum_gx) {
+  if (y != nullptr)
+    add_gradient_sums<T, true>(g, x, y, rows, columns, mean, inverse_deviation, sum_g, sum_gx);
+  else
+    add_gradient_sums<T, false>(g, x, y, rows, columns, mean, inverse_deviation, sum_g, sum_gx);
+}
+
+template <class T>
+void gradient(const T* g, const T* x, const T* y, int64_t rows, int64_t columns, const T* mean,
+              const T* inverse_deviation, const T* scale, const T* mean_g, const T* mean_gx, T* dx) {
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t row = i * columns;
+    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      Vec<T> value = get(g + row + c);
+      if (y != nullptr) value = get(y + row + c) > T(0) ? value : Vec<T>{};
+      const Vec<T> standard = (get(x + row + c) - get(mean + c)) * get(inverse_deviation + c);
+      put(dx + row + c, get(scale + c) * (value - get(mean_g + c) - standard * get(mean_gx + c)));
+    });
+  }
+}
+
+template <class T>
+T row_sum(int64_t n, const T* x) {
+  Vec<T> sum = {};
+  for_vectors<T>(n, [&](int64_t c, auto get, auto) { sum += get(x + c); });
+  return sum_lanes<T>(sum);
+}
+
+template <class T>
+void rows_forward(const T* x, int64_t rows, int64_t columns, const T* weight, const T* bias, T epsilon, T* y,
+                  T* mean, T* inverse_deviation) {
+  const T share = T(1) / static_cast<T>(columns);
+  for (int64_t i = 0; i < rows; ++i, x += columns, y += columns) {
+    const T centre = row_sum(columns, x) * share;
+    // Deviations go to y first: the lanes past the end of a row must not count.
+    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) { put(y + c, get(x + c) - centre); });
+    Vec<T> squares = {};
+    for_vectors<T>(columns, [&](int64_t c, auto get, auto) { squares += get(y + c) * get(y + c); });
+    const T inverse = T(1) / root(sum_lanes<T>(squares) * share + epsilon);
+    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      put(y + c, get(y + c) * inverse * get(weight + c) + get(bias + c));
+    });
+    mean[i] = centre;
+    inverse_deviation[i] = inverse;
+  }
+}
+
+template <class T>
+void rows_gradient(const T* g, const T* x, int64_t rows, int64_t columns, const T* weight, const T* mean,
+                   const T* inverse_deviation, T* dx, T* dweight, T* dbias) {
+  const T share = T(1) / static_cast<T>(columns);
+  for (int64_t i = 0; i < rows; ++i, g += columns, x += columns, dx += columns) {
+    const T centre = mean[i], inverse = inverse_deviation[i];
+    Vec<T> sums = {}, products = {};
+    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      const Vec<T> value = get(g + c), standard = (get(x + c) - centre) * inverse,
+                   weighted = value * get(weight + c);
+      put(dweight + c, get(dweight + c) + value * standard);
+      put(dbias + c, get(dbias + c) + value);
+      sums += weighted;
+      products += weighted * standard;  // past the end both factors of g are 0
+    });
+    const T mean_g = sum_lanes<T>(sums) * share, mean_gx = sum_lanes<T>(products) * share;
+    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      const Vec<T> standard = (get(x + c) - centre) * inverse;
+      put(dx + c, inverse * (get(g + c) * get(weight + c) - mean_g - standard * mean_gx));
+    });
+  }
+}
+
+template <class T>
+void fill(NormaliseKernels<T>& kernels) {
+  kernels = {moments<T>, standardise<T>, gradient_sums<T>, gradient<T>, rows_forward<T>, rows_gradient<T>};
+}
+
+}  // namespace
+
+void fill_normalise(KernelTable& table) {
+  fill(table.float32.normalise);
+  fill(table.float64.normalise);
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

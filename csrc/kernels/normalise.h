@@ -1,0 +1,32 @@
+// Normalisation of (rows, columns) matrices: by column over all rows (batch norm), and by row (layer norm).
+#pragma once
+
+#include <cstdint>
+
+namespace chainrule {
+
+template <class T>
+struct NormaliseKernels {
+  // Of each column of a few rows: the mean, and the sum of squared deviations from it (two passes, so that it
+  // is never negative and a large mean costs no digits).
+  void (*moments)(const T* x, int64_t rows, int64_t columns, T* mean, T* squares);
+  // y = (x - mean) scale + shift, then max(0, .) with relu
+  void (*standardise)(const T* x, int64_t rows, int64_t columns, const T* mean, const T* scale,
+                      const T* shift, bool relu, T* y);
+  // sum_g = sum over rows of g, sum_gx = of g (x - mean) deviation^-1. Where y is given, g counts where y >
+  // 0.
+  void (*gradient_sums)(const T* g, const T* x, const T* y, int64_t rows, int64_t columns, const T* mean,
+                        const T* inverse_deviation, T* sum_g, T* sum_gx);
+  // dx = scale (g - mean_g - (x - mean) inverse_deviation mean_gx), g as above
+  void (*gradient)(const T* g, const T* x, const T* y, int64_t rows, int64_t columns, const T* mean,
+                   const T* inverse_deviation, const T* scale, const T* mean_g, const T* mean_gx, T* dx);
+  // Each row on its own: y = (x - mean) inverse_deviation weight + bias. Writes a mean and an inverse
+  // deviation a row.
+  void (*rows)(const T* x, int64_t rows, int64_t columns, const T* weight, const T* bias, T epsilon, T* y,
+               T* mean, T* inverse_deviation);
+  // The gradient of `rows` in x; what the rows give for weight and bias is added to dweight and dbias.
+  void (*rows_gradient)(const T* g, const T* x, int64_t rows, int64_t columns, const T* weight, const T* mean,
+                        const T* inverse_deviation, T* dx, T* dweight, T* dbias);
+};
+
+}  // namespace chainrule

@@ -1,0 +1,178 @@
+#include "kernels/pool.h"
+
+#include "kernels/table.h"
+#include "simd/vec.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+namespace {
+
+int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// The pixels [first, last) of an axis that window `o` meets, `start` being where it begins, padding included.
+struct Span {
+  int64_t start, first, last;
+};
+Span window(int64_t o, int64_t stride, int64_t before, int64_t kernel, int64_t size) {
+  const int64_t start = o * stride - before;
+  return {start, most(start, 0), least(start + kernel, size)};
+}
+
+// The windows [first, last) that meet pixel i.
+struct Windows {
+  int64_t first, last;
+};
+Windows windows_of(int64_t i, int64_t stride, int64_t before, int64_t kernel, int64_t outputs) {
+  const int64_t reach = i + before - kernel;  // the last place where a window ends before i
+  return {reach < 0 ? 0 : reach / stride + 1, least((i + before) / stride + 1, outputs)};
+}
+
+template <class T, class Index>
+struct IndexVec {
+  typedef Index type __attribute__((vector_size(lanes<T> * sizeof(Index))));
+};
+
+template <class T, class Index>
+inline Mask<T> load_indices(const Index* p, int64_t count) {
+  typename IndexVec<T, Index>::type v = {};
+  if (count == lanes<T>)
+    std::memcpy(&v, p, sizeof v);
+  else
+    std::memcpy(&v, p, static_cast<size_t>(count) * sizeof(Index));
+  return __builtin_convertvector(v, Mask<T>);
+}
+
+template <class T, class Index>
+inline void store_indices(Index* p, Mask<T> indices, int64_t count) {
+  typename IndexVec<T, Index>::type v = __builtin_convertvector(indices, typename IndexVec<T, Index>::type);
+  if (count == lanes<T>)
+    std::memcpy(p, &v, sizeof v);
+  else
+    std::memcpy(p, &v, static_cast<size_t>(count) * sizeof(Index));
+}
+
+template <class T>
+inline Mask<T> same(int64_t index) {
+  return Mask<T>{} + static_cast<typename VecOf<T>::integer>(index);
+}
+
+template <class T, class Index>
+void max_forward(const PoolGeometry& p, const T* image, int64_t row, T* values, Index* indices) {
+  constexpr int L = lanes<T>;
+  const Span h = window(row, p.stride_height, p.top, p.kernel_height, p.height);
+  for (int64_t j = 0; j < p.out_width; ++j, values += p.channels, indices += p.channels) {
+    const Span w = window(j, p.stride_width, p.left, p.kernel_width, p.width);
+    for_vectors<T>(p.channels, [&](int64_t c, auto get, auto put) {
+      Vec<T> best = {};
+      Mask<T> at = {};
+      bool started = false;
+      for (int64_t y = h.first; y < h.last; ++y)
+        for (int64_t x = w.first; x < w.last; ++x) {
+          const Vec<T> value = get(image + (y * p.width + x) * p.channels + c);
+          const Mask<T> here = same<T>((y - h.start) * p.kernel_width + x - w.start);
+          const Mask<T> better =
+              started ? (value > best) | ((value != value) & (best == best)) : Mask<T>{} - 1;
+          best = better ? value : best;
+          at = better ? here : at;
+          started = true;
+        }
+      put(values + c, best);
+      store_indices<T, Index>(indices + c, at, least(p.channels - c, L));
+    });
+  }
+}
+
+template <class T, class Index>
+void max_scatter(const PoolGeometry& p, const T* gradient, const Index* indices, int64_t row, T* out) {
+  constexpr int L = lanes<T>;
+  const Windows h = windows_of(row, p.stride_height, p.top, p.kernel_height, p.out_height);
+  for (int64_t i = 0; i < p.width; ++i, out += p.channels) {
+    const Windows w = windows_of(i, p.stride_width, p.left, p.kernel_width, p.out_width);
+    for_vectors<T>(p.channels, [&](int64_t c, auto get, auto put) {
+      Vec<T> sum = {};
+      for (int64_t y = h.first; y < h.last; ++y)
+        for (int64_t x = w.first; x < w.last; ++x) {
+          const int64_t at = (y * p.out_width + x) * p.channels + c;
+          const int64_t here =
+              (row + p.top - y * p.stride_height) * p.kernel_width + i + p.left - x * p.stride_width;
+          const Mask<T> chosen =
+              load_indices<T, Index>(indices + at, least(p.channels - c, L)) == same<T>(here);
+          sum += chosen ? get(gradient + at) : Vec<T>{};
+        }
+      put(out + c, sum);
+    });
+  }
+}
+
+template <class T, class Index>
+void max_gather(const PoolGeometry& p, const T* image, const Index* indices, int64_t row, T* out) {
+  const int64_t top = row * p.stride_height - p.top;
+  for (int64_t j = 0; j < p.out_width; ++j) {
+    const int64_t left = j * p.stride_width - p.left;
+    for (int64_t c = 0; c < p.channels; ++c) {
+      const int64_t index = *indices++;
+      const int64_t y = top + index / p.kernel_width, x = left + index % p.kernel_width;
+      *out++ = image[(y * p.width + x) * p.channels + c];
+    }
+  }
+}
+
+// How many pixels window (h, w) divides by.
+int64_t divisor(const PoolGeometry& p, const Span& h, const Span& w) {
+  if (!p.count_include_pad) return (h.last - h.first) * (w.last - w.first);
+  return (least(h.start + p.kernel_height, p.padded_height - p.top) - h.start) *
+         (least(w.start + p.kernel_width, p.padded_width - p.left) - w.start);
+}
+
+template <class T>
+void average(const PoolGeometry& p, const T* image, int64_t row, T* out) {
+  const Span h = window(row, p.stride_height, p.top, p.kernel_height, p.height);
+  for (int64_t j = 0; j < p.out_width; ++j, out += p.channels) {
+    const Span w = window(j, p.stride_width, p.left, p.kernel_width, p.width);
+    const T factor = T(1) / static_cast<T>(divisor(p, h, w));
+    for_vectors<T>(p.channels, [&](int64_t c, auto get, auto put) {
+      Vec<T> sum = {};
+      for (int64_t y = h.first; y < h.last; ++y)
+        for (int64_t x = w.first; x < w.last; ++x) sum += get(image + (y * p.width + x) * p.channels + c);
+      put(out + c, sum * factor);
+    });
+  }
+}
+
+template <class T>
+void average_adjoint(const PoolGeometry& p, const T* gradient, int64_t row, T* out) {
+  const Windows h = windows_of(row, p.stride_height, p.top, p.kernel_height, p.out_height);
+  for (int64_t i = 0; i < p.width; ++i, out += p.channels) {
+    const Windows w = windows_of(i, p.stride_width, p.left, p.kernel_width, p.out_width);
+    for_vectors<T>(p.channels, [&](int64_t c, auto get, auto put) {
+      Vec<T> sum = {};
+      for (int64_t y = h.first; y < h.last; ++y) {
+        const Span rows = window(y, p.stride_height, p.top, p.kernel_height, p.height);
+        for (int64_t x = w.first; x < w.last; ++x) {
+          const Span columns = window(x, p.stride_width, p.left, p.kernel_width, p.width);
+          const T factor = T(1) / static_cast<T>(divisor(p, rows, columns));
+          sum += get(gradient + (y * p.out_width + x) * p.channels + c) * factor;
+        }
+      }
+      put(out + c, sum);
+    });
+  }
+}
+
+template <class T>
+void fill(PoolKernels<T>& kernels) {
+  kernels.max = {max_forward<T, uint8_t>, max_scatter<T, uint8_t>, max_gather<T, uint8_t>};
+  kernels.max_wide = {max_forward<T, int32_t>, max_scatter<T, int32_t>, max_gather<T, int32_t>};
+  kernels.average = average<T>;
+  kernels.average_adjoint = average_adjoint<T>;
+}
+
+}  // namespace
+
+void fill_pool(KernelTable& table) {
+  fill(table.float32.pool);
+  fill(table.float64.pool);
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

@@ -1,0 +1,34 @@
+// Batch and layer normalisation of (rows, columns) matrices with their gradients. Sums run in an order that
+// the shape alone fixes.
+#pragma once
+
+#include <cstdint>
+
+namespace chainrule {
+
+struct MatrixShape {
+  int64_t rows, columns;
+};
+
+// Per column over the rows: y = (x - mean) / sqrt(variance + epsilon) weight + bias, then max(0, .) with
+// relu. mean, variance (the biased one) and inverse_deviation: (columns,), written. Throws
+// std::invalid_argument without rows.
+template <class T>
+void batch_norm(const MatrixShape& shape, const T* x, const T* weight, const T* bias, double epsilon,
+                bool relu, T* y, T* mean, T* variance, T* inverse_deviation);
+
+// y: the output where relu was applied, else nullptr.
+template <class T>
+void batch_norm_gradient(const MatrixShape& shape, const T* g, const T* x, const T* y, const T* weight,
+                         const T* mean, const T* inverse_deviation, T* dx, T* dweight, T* dbias);
+
+// The same per row over its columns; mean, inverse_deviation: (rows,), written.
+template <class T>
+void layer_norm(const MatrixShape& shape, const T* x, const T* weight, const T* bias, double epsilon, T* y,
+                T* mean, T* inverse_deviation);
+
+template <class T>
+void layer_norm_gradient(const MatrixShape& shape, const T* g, const T* x, const T* weight, const T* mean,
+                         const T* inverse_deviation, T* dx, T* dweight, T* dbias);
+
+}  // namespace chainrule
