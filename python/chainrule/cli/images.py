@@ -29,7 +29,9 @@ def read_image(
         )
     try:
         with warnings.catch_warnings():
-            # An image so large that pillow warns is refused like one so large that it stops.
+            # Damaged metadata do not matter: what does not stop pillow is no problem. But an image so large that
+            # it warns is refused like one so large that it stops.
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
                 image = ImageOps.exif_transpose(file)

@@ -55,6 +55,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(argv: list[str]) -> int:
     """Parse the command line and run its command."""
+    # Names of files and classes may hold characters that the output's encoding lacks.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Without the packages there is no parser for training either: its flags are the settings' fields.
     commands = ("train", "evaluate", "predict")
     if argv and argv[0] in commands:

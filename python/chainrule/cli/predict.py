@@ -55,10 +55,5 @@ def predict(arguments: argparse.Namespace) -> int:
             else f"{checkpoint.classes[k]} {row[k]:.3f}"
             for k in best
         )
-        print(f"{printable(path)}: {checkpoint.classes[best[0]]}  ({shown})")
+        print(f"{path}: {checkpoint.classes[best[0]]}  ({shown})")
     return 0
-
-
-def printable(path: str) -> str:
-    """The path without characters that the output could not encode."""
-    return path.encode("utf-8", "backslashreplace").decode()

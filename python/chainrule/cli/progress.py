@@ -11,6 +11,7 @@ from chainrule.train import Callback, EpochRecord
 from chainrule.train.fit import Progress as EpochProgress
 
 REFRESH = 0.1  # seconds between two drawings of the bar
+LEAST_BAR = 12  # characters that the bar has on a narrow terminal
 
 
 class Lines(Callback):
@@ -46,7 +47,7 @@ class LiveBar(Callback):
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(compact=True),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=Console(),
             expand=True,
             auto_refresh=False,  # drawing happens here, between steps, and takes no thread from the kernels
@@ -60,7 +61,7 @@ class LiveBar(Callback):
             epochs=epochs,
             figures="",
         )
-        self.test = ""
+        self.test: float | None = None
         self.next_drawing = 0.0
         self.rate_since = (time.perf_counter(), 0)
         self.seen = 0
@@ -83,7 +84,7 @@ class LiveBar(Callback):
         self._draw(progress.epoch, progress.loss, progress.accuracy)
 
     def epoch_end(self, record: EpochRecord) -> None:
-        self.test = f"  test {100 * record.test_accuracy:.1f} %"
+        self.test = record.test_accuracy
         # Drawn at the end, so that the bar stops full and with the last figures.
         if record.epoch == self.epochs or time.perf_counter() >= self.next_drawing:
             self._draw(record.epoch, record.train_loss, record.train_accuracy)
@@ -96,6 +97,13 @@ class LiveBar(Callback):
             self.rate = (seen - before) / (now - since)
 
     def _draw(self, epoch: int, loss: float, accuracy: float) -> None:
-        figures = f"loss {loss:.4f}  train {100 * accuracy:.1f} %{self.test}  {self.rate:,.0f} images/s"
-        self.bar.update(self.task, completed=self.done, epoch=epoch, figures=figures)
+        figures = [f"loss {loss:.4f}", f"train {100 * accuracy:.1f} %"]
+        if self.test is not None:
+            figures.append(f"test {100 * self.test:.1f} %")
+        figures.append(f"{self.rate:,.0f} images/s")
+        # Of a narrow terminal the bar gets its least width first, and the figures at the end are left out.
+        others = len(f"epoch {epoch}/{self.epochs}") + LEAST_BAR + len("00:00") + 3
+        while len(figures) > 2 and others + len("  ".join(figures)) > self.bar.console.width:
+            figures.pop()
+        self.bar.update(self.task, completed=self.done, epoch=epoch, figures="  ".join(figures))
         self.bar.refresh()

@@ -9,12 +9,13 @@ from chainrule.train.build import MODELS, build_model
 from chainrule.train.checkpoint import Checkpoint
 from chainrule.train.evaluate import Evaluation, evaluate, worst_mistakes
 from chainrule.train.job import normalised
-from chainrule.train.settings import settings_to_file_values
+from chainrule.train.settings import ONLY_FOR_MODEL, settings_to_file_values
 from chainrule.view import confusion_matrix, templates, to_pixels
 from chainrule.view.report import Curves, Picture, Report, render_report
 
 MOST_TEMPLATES = 100
-MOST_MISTAKES = 24
+MOST_MISTAKES = 16
+MOST_CONFUSED = 1000  # with more classes the matrix would fill the memory and show nothing
 
 
 def report_of(checkpoint: Checkpoint, data: Dataset) -> str:
@@ -39,7 +40,8 @@ def report_of(checkpoint: Checkpoint, data: Dataset) -> str:
                 if checkpoint.epoch == settings.epochs
                 else f"; epoch {checkpoint.epoch} of {settings.epochs}"
             ),
-            accuracy=result.accuracy,
+            right=int((result.predictions == result.labels).sum()),
+            tested=len(result.labels),
             facts=[
                 ("Test loss", f"{last.test_loss:.4f}"),
                 ("Best test accuracy", f"{100 * best:.2f} %"),
@@ -56,12 +58,20 @@ def report_of(checkpoint: Checkpoint, data: Dataset) -> str:
                 [r.train_accuracy for r in history],
                 [r.test_accuracy for r in history],
             ),
-            confusion=confusion_matrix(result.labels, result.predictions, len(checkpoint.classes)),
+            loss=MODELS[settings.model].loss,
+            confusion=confusion_matrix(result.labels, result.predictions, len(checkpoint.classes))
+            if len(checkpoint.classes) <= MOST_CONFUSED
+            else None,
             classes=checkpoint.classes,
             templates=units,
             templates_note=note,
             mistakes=_mistakes(checkpoint, data, model, result),
-            settings=[(k, _shown(v)) for k, v in settings_to_file_values(settings).items()],
+            mistakes_note="the probabilities" if MODELS[settings.model].probabilities else "the scores",
+            settings=[
+                (name, _shown(value))
+                for name, value in settings_to_file_values(settings).items()
+                if ONLY_FOR_MODEL.get(name.replace("-", "_"), settings.model) == settings.model
+            ],
             software=chainrule.show_config(),
         )
     )
@@ -75,11 +85,10 @@ def _templates(
     weights = model.first_weights()
     if isinstance(normaliser, Whiten):
         # Weights on principal components say nothing to the eye: show the pixels that they stand for.
-        weights = normaliser.directions @ weights
+        weights = normaliser.projection.astype(weights.dtype) @ weights
     total = weights.shape[1]
     images = templates(weights[:, :MOST_TEMPLATES], checkpoint.image_shape)
-    height, width, channels = checkpoint.image_shape
-    if channels == 1:
+    if checkpoint.image_shape[2] == 1:
         note = "Each unit\u2019s weights as an image: mid-gray is 0, white positive, black negative."
     else:
         note = "Each unit\u2019s weights as an image, from its least to its greatest weight."
@@ -89,6 +98,8 @@ def _templates(
             note += f" The first {len(images)} of {total} hidden units."
     else:
         captions = list(checkpoint.classes)
+        if total > len(images):
+            note += f" The first {len(images)} of {total} classes."
     # Numbers stand below; the template of a class has its name.
     return [Picture(i, c) for i, c in zip(images, captions, strict=False)], note
 
@@ -103,9 +114,9 @@ def _mistakes(checkpoint: Checkpoint, data: Dataset, model: Classifier, result: 
         predicted, true = int(result.predictions[index]), int(result.labels[index])
         if probabilities:
             shares = chainrule.softmax(scores)
-            note = f"{100 * shares[predicted]:.0f} % against {100 * shares[true]:.0f} %"
+            note = f"{100 * shares[predicted]:.1f}\u00a0% / {100 * shares[true]:.1f}\u00a0%"
         else:
-            note = f"score {scores[predicted]:.2f} against {scores[true]:.2f}"
+            note = f"{scores[predicted]:.2f} / {scores[true]:.2f}"
         pictures.append(
             Picture(
                 to_pixels(data.test.images[index], checkpoint.value_range),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
 import chainrule
+from chainrule.cli.interrupt import stop_signals_interrupt
 from chainrule.cli.progress import Lines, LiveBar
 from chainrule.cli.report import report_of
 from chainrule.train import (
     Callback,
-    Checkpoint,
     DivergenceError,
     Job,
     RunFolder,
@@ -21,7 +24,7 @@ from chainrule.train import (
     TrainSettings,
 )
 from chainrule.train.job import Trained
-from chainrule.train.kinds import Kind, Switch
+from chainrule.train.kinds import Kind, Switch, shown
 from chainrule.train.run_folder import REPORT
 from chainrule.train.settings import (
     hyphened,
@@ -67,13 +70,14 @@ def flag_type(kind: Kind) -> Any:
         try:
             return kind.from_text(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no {kind.name}") from None
+            raise argparse.ArgumentTypeError(f"{shown(text)} is no {kind.name}") from None
 
     return read
 
 
 def train(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its news of a new font cache concern nobody
     given = {k: v for k, v in vars(arguments).items() if k not in ("run", "config")}
     if arguments.config is not None:
         given = read_config(arguments.config) | given
@@ -85,24 +89,37 @@ def train(arguments: argparse.Namespace) -> int:
 
     if options.resume is not None:
         folder = RunFolder.open(options.resume)
-        trained = Trained.load(folder)
-        job = Job.resumed(trained, resumed_settings(trained.checkpoint.settings, changes))
+        with claimed(folder):  # before its checkpoint is read: another process may be writing one
+            trained = Trained.load(folder)
+            job = Job.resumed(trained, resumed_settings(trained.checkpoint.settings, changes))
+            return run_job(job, folder, options.quiet)
+    settings = TrainSettings(**changes)
+    if options.out is not None:
+        folder = RunFolder.named(options.out)
     else:
-        settings = TrainSettings(**changes)
-        if options.out is not None:
-            folder = RunFolder.named(options.out)
-        else:
-            folder = RunFolder.next_free(settings.data_name, settings.model)
-        job = Job.new(settings)
-    return run_job(job, folder, options.quiet)
+        folder = RunFolder.next_free(settings.data_name, settings.model)
+    try:
+        return run_job(Job.new(settings), folder, options.quiet)
+    finally:
+        folder.release()
+
+
+@contextmanager
+def claimed(folder: RunFolder) -> Iterator[None]:
+    """The folder, kept from other processes."""
+    folder.claim()
+    try:
+        yield
+    finally:
+        folder.release()
 
 
 def run_job(job: Job, folder: RunFolder, quiet: bool) -> int:
     """Train, and leave a whole run folder however it ends."""
     save = SaveRun(job, folder, lambda checkpoint: report_of(checkpoint, job.data))
     try:
-        with display(job, quiet) as shown:
-            job.run([save, shown])
+        with stop_signals_interrupt(), display(job, quiet) as bar:
+            job.run([save, bar])
     except KeyboardInterrupt:
         return interrupted(save)
     except DivergenceError as error:
@@ -152,7 +169,7 @@ def interrupted(save: SaveRun) -> int:
             file=sys.stderr,
         )
         return 130
-    checkpoint: Checkpoint = save.finish()
+    checkpoint = save.finish()
     print(
         f"chainrule: interrupted after epoch {checkpoint.epoch} of {checkpoint.settings.epochs}: "
         f"go on with chainrule train --resume {save.folder.path}",

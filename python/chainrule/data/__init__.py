@@ -1,4 +1,4 @@
-"""Data sets, batches, and input normalisation. NumPy alone; nothing here knows a graph."""
+"""Data sets, batches, and input normalisation. Nothing here knows a graph."""
 
 from chainrule.data.cifar10 import load_cifar10
 from chainrule.data.dataset import DataError, Dataset, Split

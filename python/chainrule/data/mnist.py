@@ -46,9 +46,8 @@ def load_mnist(root) -> Dataset:
         check_labels(one_line(labels_path), labels, 10)
         splits.append(Split(images[..., None], labels))
     if splits[0].images.shape[1:] != splits[1].images.shape[1:]:
-        raise DataError(
-            f"{one_line(root)}: training images are {splits[0].images.shape[1:3]}, test images {splits[1].images.shape[1:3]}"
-        )
+        train, test = (split.images.shape[1:3] for split in splits)
+        raise DataError(f"{one_line(root)}: training images are {train}, test images {test}")
     return Dataset("MNIST", *splits, tuple(str(i) for i in range(10)))
 
 

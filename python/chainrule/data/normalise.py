@@ -7,6 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from chainrule import _core
+
+
+def _blocks(x):
+    """The examples in blocks of about 32 MB as float64: a whole data set in float64 would fill the memory."""
+    size = max(1, (1 << 22) // max(1, x[:1].size))
+    return (x[i : i + size] for i in range(0, max(1, len(x)), size))
+
 
 class Normaliser:
     """What the normalisers share: they are fitted once, and take inputs of the shape they were fitted on."""
@@ -25,7 +33,15 @@ class Normaliser:
         x = self._checked(x, fitting=False)
         # Computed in float64: values that are large beside their spread would lose it in float32.
         most = np.finfo(np.float32).max
-        return np.ascontiguousarray(np.clip(self._apply(x), -most, most), dtype=np.float32)
+        blocks = (np.clip(self._apply(block), -most, most) for block in _blocks(x))
+        first = next(blocks)
+        result = np.empty((len(x), *first.shape[1:]), np.float32)
+        result[: len(first)] = first
+        done = len(first)
+        for block in blocks:
+            result[done : done + len(block)] = block
+            done += len(block)
+        return result
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """What was learnt, as arrays; `normaliser_from_state` makes the normaliser again."""
@@ -121,7 +137,9 @@ class Standardise(Normaliser):
         self.mean = x.mean(axis=axes, dtype=np.float64)
         # Constant features are found by their values: the deviation of many 0.1 is a rounding error, not 0.
         varies = x.min(axis=axes) != x.max(axis=axes)
-        deviation = np.where(varies, x.std(axis=axes, dtype=np.float64), np.inf)
+        squares = sum(np.square(block - self.mean).sum(axis=axes) for block in _blocks(x))
+        spread = np.sqrt(squares / (x.size / self.mean.size))
+        deviation = np.where(varies, spread, np.inf)
         self.deviation = np.where(deviation > 0, deviation, np.inf)
 
     def _apply(self, x):
@@ -133,7 +151,8 @@ class Whiten(Normaliser):
 
     Inputs are flattened to (N, features). Component i is the direction of the i-th largest variance in the
     training set (principal component analysis); variances are means over N, and the sign of a direction is
-    arbitrary.
+    arbitrary. The decomposition is LAPACK's: its last bits depend on the machine and on the threads of NumPy's
+    linear algebra; what a fitted normaliser makes of inputs does not.
 
     Args:
         components: how many to keep; None keeps all.
@@ -166,14 +185,17 @@ class Whiten(Normaliser):
         return tuple((features, k) for k in range(1, features + 1))
 
     def _fit(self, x):
-        flat = x.reshape(len(x), -1).astype(np.float64)
+        flat = x.reshape(len(x), -1)
         features = flat.shape[1]
         keep = features if self.components is None else self.components
         if keep > features:
             raise ValueError(f"Whiten: {keep} components of inputs with {features} features")
-        mean = flat.mean(axis=0)
-        centred = flat - mean
-        variances, directions = np.linalg.eigh(centred.T @ centred / len(flat))
+        mean = flat.mean(axis=0, dtype=np.float64)
+        covariance = np.zeros((features, features))
+        for block in _blocks(flat):
+            centred = block - mean
+            covariance += _core.matmul(centred.T, centred)
+        variances, directions = np.linalg.eigh(covariance / len(flat))
         variances, directions = variances[::-1][:keep], directions[:, ::-1][:, :keep]
         if self.whiten:
             # A variance of 0 comes out of eigh as round-off of the largest: below that there is no direction.
@@ -186,7 +208,8 @@ class Whiten(Normaliser):
 
     def _apply(self, x):
         flat = x.reshape(len(x), -1).astype(np.float64)
-        return (flat - self.mean) @ self.projection
+        # The library's own product: NumPy's gives other bits with another number of threads.
+        return _core.matmul(flat - self.mean, self.projection)
 
 
 def normaliser_from_state(kind: str, state: dict[str, np.ndarray]) -> Normaliser:

@@ -9,8 +9,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from chainrule import models, optim
 from chainrule.data import (
     Dataset,
@@ -32,32 +30,25 @@ Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class DataKind:
-    """How a data set is loaded, and the values of black and white in it (None: see `value_range`)."""
-
-    load: Callable[[TrainSettings], Dataset]
-    value_range: Range | None
-
-
-@dataclass(frozen=True)
 class ModelKind:
-    """How a model is made, and whether a softmax of its scores gives probabilities."""
+    """How a model is made, what its loss is called, and whether a softmax of its scores gives probabilities."""
 
     title: str
+    loss: str
     build: Callable[[TrainSettings, int, int], Classifier]
     probabilities: bool
 
 
-DATA = {
-    "digits": DataKind(lambda s: load_digits(), (0.0, 16.0)),
-    "mnist": DataKind(lambda s: load_mnist(s.root or "."), (0.0, 255.0)),
-    "cifar10": DataKind(lambda s: load_cifar10(s.root or "."), (0.0, 255.0)),
+DATA: dict[str, Callable[[TrainSettings], Dataset]] = {
+    "digits": lambda s: load_digits(),
+    "mnist": lambda s: load_mnist(s.root),
+    "cifar10": lambda s: load_cifar10(s.root),
 }
-NPZ = DataKind(lambda s: load_npz(s.data), None)
 
 MODELS = {
     "svm": ModelKind(
         "linear SVM",
+        "multiclass hinge loss",
         lambda s, features, classes: models.LinearSVM(
             features, classes, delta=s.delta, squared=s.squared_hinge, seed=s.seed
         ),
@@ -65,11 +56,13 @@ MODELS = {
     ),
     "softmax": ModelKind(
         "softmax classifier",
+        "softmax cross-entropy",
         lambda s, features, classes: models.SoftmaxRegression(features, classes, seed=s.seed),
         probabilities=True,
     ),
     "mlp": ModelKind(
         "multi-layer perceptron",
+        "softmax cross-entropy",
         lambda s, features, classes: models.MLP(features, s.hidden, classes, seed=s.seed),
         probabilities=True,
     ),
@@ -86,18 +79,12 @@ NORMALISERS: dict[str, Callable[[Range], Normaliser]] = {
 
 
 def load_data(settings: TrainSettings) -> tuple[Dataset, Range]:
-    """The data set and its value range. Errors: DataError."""
-    kind = DATA.get(settings.data, NPZ)
-    data = kind.load(settings)
-    return data, kind.value_range or value_range(data.train.images)
-
-
-def value_range(images: np.ndarray) -> Range:
-    """The values of black and white: 0 and 255 for bytes, else the least and the greatest of all values."""
-    if images.dtype == np.uint8:
-        return 0.0, 255.0
-    low, high = float(images.min()), float(images.max())
-    return (low, high) if high > low else (low, low + 1.0)
+    """The data set, and the values of black and white in it, which differ. Errors: DataError."""
+    load = DATA.get(settings.data, lambda s: load_npz(s.data))
+    data = load(settings)
+    low, high = data.value_range
+    # All inputs alike: any other white will do. A float32's least step is above a 2^24th of it.
+    return data, (low, high if high > low else low + max(1.0, abs(low)))
 
 
 def fit_normaliser(settings: TrainSettings, data: Dataset, value_range: Range) -> Normaliser:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -28,6 +29,7 @@ from chainrule.train.settings import (
 
 FORMAT = 1
 KEY = "chainrule"  # the metadata entry that holds the JSON
+CHECKSUM = "crc32"  # the JSON's entry for the checksum of all the rest: safetensors itself has none
 PARTS = ("model", "optimizer", "normaliser")
 
 
@@ -78,7 +80,18 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
         for part in PARTS
         for name, array in checkpoint.arrays[part].items()
     }
-    return safetensors.numpy.save(tensors, {KEY: json.dumps(state)})
+    # One entry alone: the package writes several in an order that changes.
+    return safetensors.numpy.save(tensors, {KEY: json.dumps(state | {CHECKSUM: checksum(state, tensors)})})
+
+
+def checksum(state: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
+    """The CRC-32 of a checkpoint's state and of its arrays' names, types, shapes and values, as 8 hex digits."""
+    crc = zlib.crc32(json.dumps(state).encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        crc = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), crc)
+        crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8), crc)
+    return f"{crc:08x}"
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -112,6 +125,8 @@ def _checkpoint(state: Any, tensors: dict[str, np.ndarray]) -> Checkpoint:
         raise CheckpointError(
             f"its format is {state.get('format')!r}, this version of chainrule reads {FORMAT}"
         )
+    if state.pop(CHECKSUM, None) != checksum(state, tensors):
+        raise CheckpointError("its checksum fails")
     values = _entry(state, "settings", dict)
     try:
         settings = TrainSettings(**settings_from_file_values(values, "settings"))
@@ -119,6 +134,8 @@ def _checkpoint(state: Any, tensors: dict[str, np.ndarray]) -> Checkpoint:
         raise CheckpointError(str(error)) from None
 
     history = tuple(_record(entry, i) for i, entry in enumerate(_entry(state, "history", list), 1))
+    if not history:
+        raise CheckpointError("history: no epoch is done")
     classes = _entry(state, "classes", list)
     if not classes or not all(isinstance(name, str) for name in classes):
         raise CheckpointError("classes: not a list of names")
@@ -134,7 +151,8 @@ def _checkpoint(state: Any, tensors: dict[str, np.ndarray]) -> Checkpoint:
         part, _, rest = name.partition(".")
         if part not in arrays or not rest:
             raise CheckpointError(f"array {name!r} belongs to none of {', '.join(PARTS)}")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        # A normaliser checks its own: the deviation of what never varies is infinite.
+        if part != "normaliser" and array.dtype.kind == "f" and not np.isfinite(array).all():
             raise CheckpointError(f"array {name!r} holds values that are not finite")
         arrays[part][rest] = array
     return Checkpoint(
@@ -165,4 +183,7 @@ def _record(entry: Any, epoch: int) -> EpochRecord:
 
 
 def _finite(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:  # an integer beyond a float's range
+        return False

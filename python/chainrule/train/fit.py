@@ -129,7 +129,9 @@ def train_epoch(
 
         value = loss.item()
         if not math.isfinite(value):
-            raise divergence("loss", value, epoch, optimizer)
+            raise divergence(
+                "loss", value, epoch, optimizer, before_any_step=epoch == 1 and not progress.seen
+            )
         progress.seen += len(labels)
         progress.loss_sum += value * len(labels)
         progress.right += int((scores.numpy().argmax(axis=1) == labels).sum())
@@ -143,8 +145,15 @@ def weights(model: Classifier) -> list[Tensor]:
     return [p for p in model.parameters() if len(p.shape) >= 2]
 
 
-def divergence(what: str, value: float, epoch: int, optimizer: SGD) -> DivergenceError:
+def divergence(
+    what: str, value: float, epoch: int, optimizer: SGD, *, before_any_step: bool = False
+) -> DivergenceError:
+    if before_any_step:
+        return DivergenceError(
+            f"train: the {what} is {value} before the first step: the inputs, or delta, l1 or l2, are too large "
+            "for float32"
+        )
     return DivergenceError(
         f"train: the {what} became {value} in epoch {epoch}: the learning rate {optimizer.lr:g} is too high "
-        "for these data: lower --lr"
+        "for these data and penalties: lower --lr"
     )

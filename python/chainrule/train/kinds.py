@@ -11,6 +11,15 @@ from typing import Any
 from chainrule.train.errors import SettingsError
 
 
+def shown(value: Any) -> str:
+    """The value as a line of an error message holds it."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes no integer of over 4,300 digits
+        return "a value too long to write"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 class Kind:
     """One kind of value. `name` stands in error messages: 'epochs: 2.5 is no integer'."""
 
@@ -33,7 +42,7 @@ class Kind:
         try:
             return self.from_file(value)
         except ValueError:
-            raise SettingsError(f"{setting}: {value!r} is no {self.name}") from None
+            raise SettingsError(f"{setting}: {shown(value)} is no {self.name}") from None
 
 
 class Integer(Kind):

@@ -6,6 +6,7 @@ in one step. What the files hold is left to others.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.csv"
 SETTINGS = "settings.toml"
 REPORT = "report.html"
+HIDDEN = ".chainrule-"  # how the names of folders in the making begin
 
 
 class RunFolder:
@@ -32,6 +34,7 @@ class RunFolder:
         self.path = path
         self.exists = exists
         self._series = series  # the name without its number, for a new folder without a fixed name
+        self._claim: int | None = None  # the handle that holds the lock
 
     @classmethod
     def named(cls, name: str) -> RunFolder:
@@ -44,7 +47,7 @@ class RunFolder:
                 raise RunFolderError(f"out: {path} is there and no folder: name another")
         except OSError as error:
             raise RunFolderError(f"out: {path}: {error.strerror}") from None
-        _check_writable(path)
+        _check_can_be_made(path)
         return cls(path, exists=False)
 
     @classmethod
@@ -52,7 +55,7 @@ class RunFolder:
         """A new folder parent/data-model-n, with the first n that is free when it is made."""
         series = f"{data}-{model}"
         path = _next_free(parent, series)
-        _check_writable(path)
+        _check_can_be_made(path)
         return cls(path, exists=False, series=series)
 
     @classmethod
@@ -71,6 +74,31 @@ class RunFolder:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
+    def claim(self) -> None:
+        """Keep other processes from training in the folder until `release`, or the end of this process.
+
+        Errors: RunFolderError if another does already.
+        """
+        self._lock(self.path)
+
+    def _lock(self, path: Path) -> None:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise RunFolderError(f"run: {self.path} is being trained by another process") from None
+        except OSError:  # a file system without locks
+            os.close(handle)
+        else:
+            self._claim = handle
+
+    def release(self) -> None:
+        """Let other processes train in the folder."""
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
+
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write the files: all at once into a folder that is made for them, or one by one into one that exists.
 
@@ -85,10 +113,11 @@ class RunFolder:
     def _create(self, files: Mapping[str, bytes]) -> None:
         parent = self.path.parent
         parent.mkdir(parents=True, exist_ok=True)
-        hidden = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=parent))
+        hidden = Path(tempfile.mkdtemp(prefix=HIDDEN, dir=parent))
         try:
             for name, content in files.items():
                 replace_file(hidden / name, content)
+            self._lock(hidden)
             hidden.chmod(0o777 & ~_umask())  # mkdtemp makes folders that only the user can read
             while True:
                 try:
@@ -99,9 +128,11 @@ class RunFolder:
                     if self._series is None or not os.path.lexists(self.path):
                         raise
                     self.path = _next_free(parent, self._series)
-            self.exists = True
         finally:
-            shutil.rmtree(hidden, ignore_errors=True)
+            self.exists = not hidden.exists()  # an interruption can come right after the renaming
+            if not self.exists:
+                self.release()
+                shutil.rmtree(hidden, ignore_errors=True)
         _sync_folder(parent)
 
 
@@ -136,13 +167,18 @@ def _next_free(parent: Path, series: str) -> Path:
     return parent / f"{series}-{number}"
 
 
-def _check_writable(path: Path) -> None:
-    """Fail now rather than after the first epoch."""
-    above = path.absolute().parent
-    while not above.exists():
-        above = above.parent
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise RunFolderError(f"out: {path} cannot be made: {above} is no folder that can be written to")
+def _check_can_be_made(path: Path) -> None:
+    """Fail now rather than after the first epoch. Errors: RunFolderError."""
+    try:
+        above = path.absolute().parent
+        while not os.path.lexists(above):
+            above = above.parent
+        if not above.is_dir():
+            raise RunFolderError(f"out: {path} cannot be made: {above} is no folder")
+        path.exists()  # fails for a name that is too long
+        os.rmdir(tempfile.mkdtemp(prefix=HIDDEN, dir=above))
+    except OSError as error:
+        raise RunFolderError(f"out: {path} cannot be made: {error.strerror}") from None
 
 
 def _umask() -> int:

@@ -18,7 +18,7 @@ from typing import Any
 import tomli_w
 
 from chainrule.train.errors import SettingsError
-from chainrule.train.kinds import BatchSize, Integer, Kind, Number, Switch, Text, Widths
+from chainrule.train.kinds import BatchSize, Integer, Kind, Number, Switch, Text, Widths, shown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -36,6 +36,11 @@ MODEL_NAMES = ("svm", "softmax", "mlp")
 DATA_NAMES = ("digits", "mnist", "cifar10")
 NEED_ROOT = ("mnist", "cifar10")
 
+# Bounds that no run reaches; beyond them sizes overflow.
+MOST_EPOCHS = 10**9
+MOST_EXAMPLES = 10**12
+MOST_UNITS = 10**6
+
 # A setting that only some models read would be ignored by the others: giving it there is an error.
 ONLY_FOR_MODEL = {"hidden": "mlp", "delta": "svm", "squared_hinge": "svm"}
 
@@ -51,7 +56,7 @@ class TrainSettings:
     >>> TrainSettings(epochs=0)
     Traceback (most recent call last):
     ...
-    chainrule.train.errors.SettingsError: epochs: 0 is not at least 1
+    chainrule.train.errors.SettingsError: epochs: 0 is not in 1 to 1000000000
     """
 
     data: str = setting("digits", Text(), "digits, mnist, cifar10 or PATH.npz", "DATA")
@@ -93,10 +98,10 @@ class TrainSettings:
         if not self.hidden:
             raise SettingsError("hidden: give at least one width (a linear model is softmax)")
         for width in self.hidden:
-            at_least("hidden", width, 1)
-        at_least("epochs", self.epochs, 1)
+            count("hidden", width, MOST_UNITS)
+        count("epochs", self.epochs, MOST_EPOCHS)
         if self.batch_size is not None:
-            at_least("batch-size", self.batch_size, 1)
+            count("batch-size", self.batch_size, MOST_EXAMPLES)
         within("lr", self.lr, self.lr > 0, "above 0")
         within("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)")
         within("l1", self.l1, self.l1 >= 0, "at least 0")
@@ -125,12 +130,12 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if self.threads is not None:
-            within("threads", self.threads, 1 <= self.threads <= 1024, "in 1 to 1024")
+            count("threads", self.threads, 1024)
         if self.resume is not None and self.out is not None:
             raise SettingsError("out: a resumed run stays where it is: leave out --out")
 
 
-# What may be given anew for a resumed run. A moved data folder is still the same data: its checksum is compared.
+# What may be given anew for a resumed run. Data that were moved are still the same: their checksum is compared.
 MAY_CHANGE = ("epochs", "lr", "root")
 
 
@@ -140,10 +145,11 @@ def resumed_settings(stored: TrainSettings, given: Mapping[str, Any]) -> TrainSe
     Errors: SettingsError naming a given setting that contradicts the stored one.
     """
     for name, value in given.items():
-        if name not in MAY_CHANGE and value != getattr(stored, name):
+        moved = name == "data" and value.endswith(".npz") and stored.data.endswith(".npz")
+        if name not in MAY_CHANGE and not moved and value != getattr(stored, name):
             raise SettingsError(
-                f"{hyphened(name)}: {written(name, value)!r} contradicts the run to resume, which has "
-                f"{written(name, getattr(stored, name))!r}: leave it out, or start a new run"
+                f"{hyphened(name)}: {shown(written(name, value))} contradicts the run to resume, which has "
+                f"{shown(written(name, getattr(stored, name)))}: leave it out, or start a new run"
             )
     return replace(stored, **given)
 
@@ -160,7 +166,7 @@ def settings_from_file_values(values: Mapping[str, Any], source: str) -> dict[st
         name = written_name.replace("-", "_")
         if name not in known:
             names = ", ".join(map(hyphened, known))
-            raise SettingsError(f"{source}: unknown name {written_name!r}: known are {names}")
+            raise SettingsError(f"{source}: unknown name {shown(written_name)}: known are {names}")
         if name in read:
             raise SettingsError(f"{source}: {written_name!r} is given twice: give it once")
         try:
@@ -192,6 +198,8 @@ def read_config(path: str) -> dict[str, Any]:
         raise SettingsError(f"config: {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"config: {path}: not UTF-8 text: give a TOML file") from None
+    except RecursionError:
+        raise SettingsError(f"config: {path}: no valid TOML: it is nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError, and integers of too many digits
         raise SettingsError(f"config: {path}: no valid TOML: {error}") from None
     return settings_from_file_values(values, f"config: {path}")
@@ -233,10 +241,11 @@ def one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise SettingsError(f"{name}: {value!r} is not one of {', '.join(choices)}")
 
 
-def at_least(name: str, value: int, low: int) -> None:
-    within(name, value, value >= low, f"at least {low}")
+def count(name: str, value: int, most: int) -> None:
+    within(name, value, 1 <= value <= most, f"in 1 to {most}")
 
 
 def within(name: str, value: float, holds: bool, range_text: str) -> None:
-    if not (holds and math.isfinite(value)):
-        raise SettingsError(f"{name}: {value} is not {range_text}")
+    # An integer may be beyond a float's range, and beyond what a line of text should hold.
+    if not (holds and (isinstance(value, int) or math.isfinite(value))):
+        raise SettingsError(f"{name}: {shown(value)} is not {range_text}")

@@ -4,7 +4,7 @@ This module needs NumPy alone; `plots`, `png` and `report` need what the extra `
 by name.
 """
 
-from chainrule.view.confusion import confusion_matrix
+from chainrule.view.confusion import confusion_matrix, precision_recall
 from chainrule.view.pictures import templates, tile, to_pixels
 
-__all__ = ["confusion_matrix", "templates", "tile", "to_pixels"]
+__all__ = ["confusion_matrix", "precision_recall", "templates", "tile", "to_pixels"]

@@ -1,4 +1,4 @@
-"""The confusion matrix, with NumPy alone."""
+"""The confusion matrix and what follows from it, with NumPy alone."""
 
 from __future__ import annotations
 
@@ -36,3 +36,28 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) 
             )
     cells = labels.astype(np.int64) * classes + predictions.astype(np.int64)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+
+def precision_recall(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each class: the share of its predictions that are right, and of its examples that are found.
+
+    Args:
+        counts: (classes, classes) integers; row: the true class.
+
+    Returns: precision and recall, (classes,) float64 each; NaN for a class without predictions or examples.
+
+    Errors: ValueError for a matrix that is not square.
+
+    >>> precision, recall = precision_recall(np.array([[1, 1], [0, 2]]))
+    >>> precision.round(3).tolist(), recall.tolist()
+    ([1.0, 0.667], [0.5, 1.0])
+    """
+    counts = np.asarray(counts)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
+        raise ValueError(f"precision_recall: counts {counts.shape}: give (classes, classes)")
+    right = np.diag(counts)
+
+    def share(total: np.ndarray) -> np.ndarray:
+        return np.divide(right, total, out=np.full(len(right), np.nan), where=total > 0)
+
+    return share(counts.sum(axis=0)), share(counts.sum(axis=1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 
 import matplotlib
@@ -15,7 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 # matplotlib writes these colours, and they are then replaced by variables of the same name.
 COLOURS = {
@@ -34,6 +35,7 @@ STYLE = {
     "svg.hashsalt": "chainrule",  # the same picture gets the same ids
     "font.family": "sans-serif",
     "font.size": 10,
+    "text.parse_math": False,  # a class may have a dollar sign in its name
     "text.color": COLOURS["ink"],
     "axes.edgecolor": COLOURS["line"],
     "axes.labelcolor": COLOURS["muted"],
@@ -52,11 +54,12 @@ MOST_CLASSES = 40  # more cells than this on a side are too small to read
 
 
 def learning_curve(
-    epochs: Sequence[int], train: Sequence[float], test: Sequence[float], *, percent: bool
+    name: str, epochs: Sequence[int], train: Sequence[float], test: Sequence[float], *, percent: bool
 ) -> str:
     """One figure of training over the epochs, on the training and the test set, as SVG text.
 
     Args:
+        name: what the figure is called: 'loss', 'accuracy'.
         epochs: their numbers.
         train, test: one value an epoch.
         percent: whether the values are shares, to be shown as percentages.
@@ -65,29 +68,34 @@ def learning_curve(
         figure, axes = _figure(5.2, 3.1)
         # One epoch is a point, which a line would not show.
         marker = "o" if len(epochs) == 1 else None
-        for name, values in (("train", train), ("test", test)):
+        for part, values in (("train", train), ("test", test)):
             axes.plot(
                 epochs,
                 values,
-                color=COLOURS[name],
+                color=COLOURS[part],
                 linewidth=1.8,
                 marker=marker,
                 markersize=5,
-                label=name,
+                label=part,
                 solid_capstyle="round",
                 solid_joinstyle="round",
             )
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
         if percent:
-            axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
+            axes.yaxis.set_major_formatter(lambda share, _: f"{round(100 * share, 6):g} %")
+            low, high = axes.get_ylim()
+            axes.set_ylim(max(low, 0.0), min(high, 1.0 + 0.02 * (1.0 - low)))  # no share is above 1
         else:
             axes.set_ylim(bottom=min(0.0, *train, *test))
         axes.grid(axis="y", color=COLOURS["line"], linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.legend(loc="lower right" if percent else "upper right", frameon=False, handlelength=1.2)
-        return _svg(figure)
+        # Above the axes, where no curve runs through it.
+        axes.legend(
+            loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0, frameon=False, handlelength=1.2
+        )
+        return _svg(figure, name, f"{name} over the epochs on the training and the test set")
 
 
 def confusion_plot(counts: np.ndarray, classes: Sequence[str]) -> str:
@@ -131,7 +139,7 @@ def confusion_plot(counts: np.ndarray, classes: Sequence[str]) -> str:
         axes.spines["bottom"].set_visible(False)
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
-        return _svg(figure)
+        return _svg(figure, "confusion", "confusion matrix")
 
 
 def _draw_cells(axes: Axes, counts: np.ndarray, alpha: np.ndarray) -> None:
@@ -169,12 +177,21 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def _svg(figure: Figure, name: str, label: str) -> str:
+    """The figure as an SVG element; `name` begins its ids, `label` is for those who cannot see it."""
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
+    with warnings.catch_warnings():
+        # Signs that this machine's font lacks are drawn by the fonts of whoever looks at the page.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :].rstrip()  # without the document type, which names a file elsewhere
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    for name, colour in COLOURS.items():
-        svg = svg.replace(colour, f"var(--{name}, {colour})")
+    # Ids are unique on a page: those that nothing refers to go, the others get the figure's name.
+    used = set(re.findall(r'(?:url\(|href=")#([^")]+)', svg))
+    svg = re.sub(r' id="([^"]*)"', lambda id: f' id="{name}-{id[1]}"' if id[1] in used else "", svg)
+    svg = re.sub(r'(url\(|href=")#', rf"\g<1>#{name}-", svg)
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    for variable, colour in COLOURS.items():
+        svg = svg.replace(colour, f"var(--{variable}, {colour})")
     return svg
