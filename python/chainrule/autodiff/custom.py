@@ -9,6 +9,7 @@ from chainrule.autodiff.change import changed_since
 from chainrule.autodiff.gate import Gate
 from chainrule.autodiff.nest import flatten, unflatten
 from chainrule.autodiff.reverse import send_to_leaf, walk
+from chainrule.autodiff.trace import is_traced, top_trace
 from chainrule.autodiff.transforms import vjp
 
 
@@ -22,6 +23,11 @@ class CustomGradient(Gate):
         self.kept = arrays
         with no_grad():
             value, _ = _value_and_pullback(self.function, arrays)
+        if is_traced(value):
+            raise TypeError(
+                "custom_gradient: the function reads a Tensor of a transform that is none of its arguments: pass it "
+                "as one, for the rule gives gradients for the arguments alone"
+            )
         return np.asarray(unbox(value))
 
     def backward(self, gradient):
@@ -76,15 +82,21 @@ class Checkpoint(Gate):
     def forward(self, *arrays):
         self.kept = arrays
         with no_grad():
-            result = self.function(*unflatten(self.structure, [box_result(a) for a in arrays]))
+            result = self.run([box_result(a) for a in arrays])
+        if is_traced(result):
+            raise _ReadsTraced
+        return unbox(result)
+
+    def run(self, leaves):
+        result = self.function(*unflatten(self.structure, leaves))
         if not isinstance(result, (Box, np.ndarray)):
             raise TypeError(
                 f"checkpoint: the function returned {type(result).__name__}: it must return one array"
             )
-        return unbox(result)
+        return result
 
     def backward(self, gradient):
-        if any(isinstance(k, Box) and k.trace is not None for k in (*self.kept, gradient)):
+        if self.kinds is not None:  # a gate of a transform: see _apply
             _, pullback = vjp(self.function, *unflatten(self.structure, self.kept))
             return tuple(flatten(pullback(gradient))[0])
         # Outside transforms: record the steps now, and let gradients flow into what the function closes over.
@@ -93,7 +105,7 @@ class Checkpoint(Gate):
             leaf.requires_grad = self.wants(i)
         before, recording.on = recording.on, True
         try:
-            output = self.function(*unflatten(self.structure, leaves))
+            output = self.run(leaves)
         finally:
             recording.on = before
         own = {id(leaf): i for i, leaf in enumerate(leaves)}
@@ -111,16 +123,48 @@ class Checkpoint(Gate):
             else:
                 parts[i] = part if parts[i] is None else parts[i] + part
 
-        if output.gate is not None:
+        if isinstance(output, Box) and output.gate is not None:
             walk([(output.gate, gradient)], send, retain_graph=False)
+        elif isinstance(output, Box) and output.requires_grad:
+            send(output, gradient, gradient)  # the function returned what it was given
         return tuple(parts)
+
+
+class _ReadsTraced(Exception):
+    """A checkpointed function closes over a Tensor of a transform."""
+
+
+def _apply(f, leaves, structure):
+    """f on leaves of which one is a Box: as a gate that keeps its inputs alone, where that is possible.
+
+    Inside transforms the gate belongs to the highest trace among the inputs, and the value below is what a
+    checkpoint of the values below gives. Where f closes over a Box of that trace, or of a higher one, or where
+    the trace is forward mode, which keeps nothing, f runs as it is.
+    """
+    if not any(is_traced(leaf) for leaf in leaves):
+        leaves = list(leaves)
+        if not any(isinstance(leaf, Box) and leaf.requires_grad for leaf in leaves):
+            # Inputs without gradients: the function may still close over parameters.
+            leaves[0] = box_result(unbox(leaves[0]))
+            leaves[0].requires_grad = True
+        return Checkpoint(f, structure)(*leaves)
+    trace = top_trace(leaves)
+    if trace.forward_mode:
+        raise _ReadsTraced
+    own = [isinstance(leaf, Box) and leaf.trace is trace for leaf in leaves]
+    lower = [leaf.value if mine else leaf for leaf, mine in zip(leaves, own, strict=True)]
+    output = checkpoint(f)(*unflatten(structure, lower))
+    if is_traced(output) and output.trace.level >= trace.level:
+        raise _ReadsTraced
+    return trace.node(Checkpoint(f, structure), leaves, lower, tuple(lower), output)
 
 
 def checkpoint(f):
     """f, keeping its inputs alone: the backward pass runs f again instead of keeping what lies between.
 
     For long chains: memory falls by the length of the part, for one more forward run of it. Parameters that f
-    closes over get their gradients as usual.
+    closes over get their gradients as usual. Inside transforms, pass what is differentiated as an argument: a
+    part that closes over it is right too, but is recorded as if there were no checkpoint.
 
     Args:
         f: a function of nests of Tensors that returns one Tensor, the same at every run.
@@ -137,11 +181,9 @@ def checkpoint(f):
         leaves, structure = flatten(arguments)
         if not any(isinstance(leaf, Box) for leaf in leaves):
             return f(*arguments)
-        gate = Checkpoint(f, structure)
-        if not any(isinstance(leaf, Box) and (leaf.trace or leaf.requires_grad) for leaf in leaves):
-            # Inputs without gradients: the function may still close over parameters.
-            leaves[0] = box_result(unbox(leaves[0]))
-            leaves[0].requires_grad = True
-        return gate(*leaves)
+        try:
+            return _apply(f, leaves, structure)
+        except _ReadsTraced:
+            return f(*arguments)
 
     return applied

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from chainrule.autodiff.box import Box, box_result
-from chainrule.autodiff.change import announce, check_unchanged, clock
+from chainrule.autodiff.change import announce, changed_since, check_unchanged, clock
 from chainrule.autodiff.gate import FREED, Gate
 from chainrule.autodiff.reverse import gradients_of, send_to_leaf
 
@@ -51,8 +51,14 @@ class Node:
             values.append(x)
         self.gate.kept = None  # what an earlier backward freed; a gate may keep nothing
         self._value = np.asarray(self.gate.forward(*values))
-        self.gate.time = clock.now
+        self.gate.time = max(self.gate.time, *(self._time_of(x) for x in self.inputs))
         return self._value
+
+    def _time_of(self, x):
+        """When an input was last run again or changed, as far as this gate has not seen it."""
+        if isinstance(x, Node):
+            return x.gate.time
+        return clock.now if isinstance(x, Box) and changed_since(x, self.gate.time) else -1
 
     def backward(self) -> None:
         """Send this node's gradient to its inputs, adding to what arrived there from other readers."""
@@ -157,7 +163,8 @@ class Graph:
             new.append((leaf, value.copy()))
         for leaf, value in new:
             leaf.value = value
-        announce(leaf for leaf, _ in new)
+        if new:
+            announce(leaf for leaf, _ in new)
         for node in self.nodes:
             node.forward()
             node.gradient = None

@@ -1,10 +1,12 @@
-"""Nests: any tuples, lists and dicts of leaves, taken apart and put together again.
+"""Nests: any tuples, lists and dicts of leaves, taken apart and put together again. None is a nest of no leaves.
 
 The recursions are functions of the module: a function that calls itself through a closure is a reference cycle,
 and would keep the leaves alive until the collector comes.
 """
 
 from __future__ import annotations
+
+_NOTHING = "nothing"  # the structure of None; that of a leaf is None
 
 
 def flatten(nest) -> tuple[list, object]:
@@ -14,6 +16,8 @@ def flatten(nest) -> tuple[list, object]:
 
 
 def _take_apart(part, leaves):
+    if part is None:
+        return _NOTHING
     if isinstance(part, dict):
         keys = tuple(sorted(part))
         return (dict, keys, tuple(_take_apart(part[k], leaves) for k in keys))
@@ -31,6 +35,8 @@ def unflatten(structure, leaves):
 def _put_together(structure, leaves):
     if structure is None:
         return next(leaves)
+    if structure is _NOTHING:
+        return None
     kind, keys, parts = structure
     values = [_put_together(part, leaves) for part in parts]
     if kind is dict:

@@ -55,6 +55,27 @@ class Trace:
         boxed.requires_grad = True
         return boxed
 
+    def node(self, gate, inputs, lower, kept, output) -> Box:
+        """Make an applied gate a node of this trace, and its output a Box of it.
+
+        `lower` and `output` are the values of the inputs and of the result at the level below, `kept` what the
+        gate's rules will read, as values of that level.
+        """
+        own = [isinstance(x, Box) and x.trace is self for x in inputs]
+        gate.kept = kept
+        gate.kinds = [kind_of(x) for x in lower], kind_of(output)
+        gate.inputs = tuple(
+            (x if x.gate is None else x.gate) if mine else None for x, mine in zip(inputs, own, strict=True)
+        )
+        gate.parents = [x.gate if mine else None for x, mine in zip(inputs, own, strict=True)]
+        result = box_result(output, None if self.forward_mode else gate)
+        result.trace = self
+        result.requires_grad = True
+        if self.forward_mode:
+            tangents = [x.tangent if mine else None for x, mine in zip(inputs, own, strict=True)]
+            result.tangent = push_tangents(gate, tangents)
+        return result
+
 
 def is_traced(value) -> bool:
     """Whether a value is a Box of a transform."""
@@ -79,24 +100,11 @@ def top_trace(inputs) -> Trace:
 def apply_traced(gate, inputs):
     """Apply a gate whose inputs hold a Box of a transform: at the highest level, after the levels below."""
     trace = top_trace(inputs)
-    own = [isinstance(x, Box) and x.trace is trace for x in inputs]
-    lower = tuple(x.value if mine else x for x, mine in zip(inputs, own, strict=True))
+    lower = [x.value if isinstance(x, Box) and x.trace is trace else x for x in inputs]
     inner = copy.copy(gate)
     output = apply_traced(inner, lower) if any(is_traced(x) for x in lower) else _apply_base(inner, lower)
     gate.roles = inner.roles
-    gate.kept = restore_kept(inner, lower, output)
-    gate.kinds = [kind_of(x) for x in lower], kind_of(output)
-    gate.inputs = tuple(
-        (x if x.gate is None else x.gate) if mine else None for x, mine in zip(inputs, own, strict=True)
-    )
-    gate.parents = [x.gate if mine else None for x, mine in zip(inputs, own, strict=True)]
-    result = box_result(output, None if trace.forward_mode else gate)
-    result.trace = trace
-    result.requires_grad = True
-    if trace.forward_mode:
-        tangents = [x.tangent if mine else None for x, mine in zip(inputs, own, strict=True)]
-        result.tangent = push_tangents(gate, tangents)
-    return result
+    return trace.node(gate, inputs, lower, restore_kept(inner, lower, output), output)
 
 
 def _apply_base(gate, inputs):

@@ -1,8 +1,8 @@
 """Transforms: functions from functions to their derivatives, in either mode, nested to any depth.
 
 Arguments and results are nests of tuples, lists and dicts whose leaves are float32 or float64 arrays, Tensors or
-numbers. Arrays among the inputs give arrays; Tensors and numbers give Tensors. An output that does not depend
-on an input has derivative 0 there.
+numbers; None stands for no leaf, as in a layer without a bias, and comes back as None. Arrays among the inputs
+give arrays; Tensors and numbers give Tensors. An output that does not depend on an input has derivative 0 there.
 """
 
 from __future__ import annotations
