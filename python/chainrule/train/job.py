@@ -176,6 +176,7 @@ class SaveRun(Callback):
         self.job = job
         self.folder = folder
         self.report = report
+        self.reported = 0  # the epoch of the report that was written last
 
     def epoch_end(self, record: EpochRecord) -> None:
         self.job.history.append(record)
@@ -186,18 +187,19 @@ class SaveRun(Callback):
                 SETTINGS: to_toml(checkpoint.settings).encode(),
                 REPORT: self.report(checkpoint).encode(),
             }
+            self.reported = checkpoint.epoch
         self.folder.write(files)
 
     def finish(self) -> Checkpoint:
         """Write what follows from the checkpoint, once training has ended, however it did. Returns it."""
         checkpoint = read_checkpoint(self.folder / CHECKPOINT)
-        self.folder.write(
-            {
-                METRICS: metrics_csv(checkpoint.history),
-                SETTINGS: to_toml(checkpoint.settings).encode(),
-                REPORT: self.report(checkpoint).encode(),
-            }
-        )
+        files = {
+            METRICS: metrics_csv(checkpoint.history),
+            SETTINGS: to_toml(checkpoint.settings).encode(),
+        }
+        if self.reported != checkpoint.epoch:
+            files[REPORT] = self.report(checkpoint).encode()
+        self.folder.write(files)
         return checkpoint
 
 
