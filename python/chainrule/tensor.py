@@ -130,6 +130,11 @@ class Tensor(Box):
         Errors: RuntimeError when nothing leads here that requires a gradient, or the graph was freed by an
         earlier backward; ValueError for a gradient of another shape or none for a larger Tensor.
         """
+        if self.trace is not None:
+            raise RuntimeError(
+                "backward: this Tensor belongs to a transform (grad, jvp, ...), which differentiates it itself: nest "
+                "chainrule.grad in it for a derivative inside a derivative"
+            )
         if not self.requires_grad:
             raise RuntimeError(
                 "backward: nothing that led to this Tensor requires a gradient: make the parameters with "

@@ -57,14 +57,20 @@ def _matched(operation, what, nest, structure, values):
     """The leaves of tangents or cotangents, checked against the values they belong to."""
     leaves, own = flatten(nest)
     if own != structure:
-        raise ValueError(f"{operation}: the {what} are nested otherwise than the values they belong to")
+        raise ValueError(
+            f"{operation}: the {what} are nested otherwise than the values they belong to: give a nest of the same "
+            "tuples, lists, keys and None"
+        )
     matched = []
     for leaf, value in zip(leaves, values, strict=True):
         dtype, shape = unbox(value).dtype, shape_of(value)
         if isinstance(leaf, (int, float)):
             leaf = np.asarray(leaf, dtype)
         if shape_of(leaf) != shape:
-            raise ValueError(f"{operation}: {what} of shape {shape_of(leaf)} for a value of shape {shape}")
+            raise ValueError(
+                f"{operation}: {what} of shape {shape_of(leaf)} for a value of shape {shape}: they do not broadcast, "
+                "give the value's shape"
+            )
         if unbox(leaf).dtype != dtype:
             raise TypeError(
                 f"{operation}: {what} of {unbox(leaf).dtype} for a value of {dtype}: convert them"
@@ -147,7 +153,8 @@ def vjp(f, *primals, has_aux=False):
         primals: its arguments, nests of floating leaves.
 
     Returns (value, pullback), or (value, pullback, aux). The pullback takes a nest like the value and returns a
-    tuple with one nest for each primal.
+    tuple with one nest for each primal: 0 where the value does not depend on it. It reads the primals' memory:
+    leave that unchanged.
 
     Errors: TypeError for integer inputs; ValueError or TypeError for cotangents of another nest, shape or dtype.
 
@@ -174,7 +181,8 @@ def value_and_grad(f, argnums=0, has_aux=False):
         f: returns one number (shape ()); with has_aux (number, auxiliary data).
         argnums: which positional argument, or a tuple of them: the gradient is then a tuple.
 
-    The returned function gives (value, gradient), or ((value, aux), gradient).
+    The returned function gives (value, gradient), or ((value, aux), gradient). Where the value does not depend on
+    an input the gradient is 0; float(x), x.item() and x.numpy() inside f are constants.
 
     Errors: ValueError when f returns no scalar, TypeError for an integer input, IndexError for an argument that
     is not there.
@@ -215,7 +223,8 @@ def value_and_grad(f, argnums=0, has_aux=False):
 def grad(f, argnums=0, has_aux=False):
     """A function that returns the gradient of the scalar function f, by reverse mode.
 
-    As `value_and_grad`, without the value; with has_aux it returns (gradient, aux).
+    As `value_and_grad`, without the value; with has_aux it returns (gradient, aux). Where f does not depend on an
+    input the gradient is 0.
 
     >>> import chainrule as cr, numpy as np
     >>> cr.grad(cr.grad(lambda x: x**3))(np.array(2.0))
@@ -231,11 +240,16 @@ def grad(f, argnums=0, has_aux=False):
 
 
 def _chosen(operation, args, argnums):
-    chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    chosen = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
     for i in chosen:
+        if not isinstance(i, int):
+            raise TypeError(f"{operation}: argnums {argnums}: give an integer, or a tuple of them")
         if not -len(args) <= i < len(args):
             raise IndexError(f"{operation}: argnums {argnums}: there are {len(args)} positional arguments")
-    return [i % len(args) for i in chosen]
+    places = [i % len(args) for i in chosen]
+    if len(set(places)) != len(places):
+        raise ValueError(f"{operation}: argnums {argnums} names an argument twice")
+    return places
 
 
 # ---- Forward mode ------------------------------------------------------------------------------------------
@@ -249,7 +263,8 @@ def jvp(f, primals, tangents, has_aux=False):
         primals: a tuple or list of arguments.
         tangents: the direction, nested as the primals, of the same shapes and dtypes.
 
-    Returns (value, tangent), or (value, tangent, aux).
+    Returns (value, tangent), or (value, tangent, aux). The tangent of a value that does not depend on the primals
+    is 0.
 
     Errors: TypeError for integer inputs; ValueError or TypeError for tangents of another nest, shape or dtype.
 
@@ -386,6 +401,8 @@ def hvp(f, primals, tangents):
     >>> cr.hvp(lambda x: (x**3).sum(), (np.array([1.0, 2.0]),), (np.array([1.0, 0.0]),))
     array([6., 0.])
     """
+    if not isinstance(primals, (tuple, list)):
+        raise TypeError("hvp: give the primals and the tangents as tuples, one entry an argument")
     gradient = grad(f, argnums=tuple(range(len(primals))))
     product = jvp(gradient, primals, tangents)[1]
     return product[0] if len(primals) == 1 else product

@@ -1,5 +1,7 @@
 """Transforms inside transforms: no perturbation is confused, whatever the modes, the depth and the expressions."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import sympy
@@ -76,6 +78,47 @@ def test_an_exception_inside_a_transform_leaves_the_levels_as_they_were():
         with pytest.raises(KeyError, match="the function's own"):
             transform(ONE)
     assert float(cr.grad(cr.grad(lambda x: x**3))(np.array(2.0))) == 12
+
+
+@pytest.mark.parametrize("outer", MODES)
+@pytest.mark.parametrize("inner", MODES)
+def test_a_checkpoint_may_close_over_values_of_any_level(outer, inner):
+    # f closes over x of the outer level while y of the inner one is its argument, and the other way round.
+    over_outer = WAYS[outer](lambda x: x * WAYS[inner](cr.checkpoint(lambda y: x * y**2))(np.array(3.0)))
+    over_inner = WAYS[outer](
+        lambda x: x * WAYS[inner](lambda y: cr.checkpoint(lambda z: z * y**2)(x))(np.array(3.0))
+    )
+    own_level = WAYS[outer](lambda x: cr.checkpoint(lambda z: z * x**2)(x * 1.0) + cr.checkpoint(cr.sin)(ONE))
+    assert float(over_outer(np.array(2.0))) == 24  # 6 x^2, differentiated
+    assert float(over_inner(np.array(2.0))) == 24
+    assert float(own_level(np.array(2.0))) == 12
+
+
+def test_a_checkpoint_that_returns_its_input_or_a_constant():
+    for x in (np.array(2.0), cr.tensor(2.0)):
+        assert float(cr.grad(cr.checkpoint(lambda x: x))(x)) == 1
+        assert float(cr.grad(cr.checkpoint(lambda x: ONE))(x)) == 0
+    w = cr.tensor(2.0, requires_grad=True)
+    (3.0 * cr.checkpoint(lambda x: x)(w)).backward()
+    assert w.grad.item() == 3
+
+
+def test_recording_switched_off_is_no_matter_to_a_transform():
+    with cr.no_grad():
+        assert float(cr.grad(lambda x: x**3)(np.array(2.0))) == 12
+        assert float(cr.hessian(lambda x: x**3)(np.array(2.0))) == 12
+
+
+def test_threads_have_levels_of_their_own():
+    def work(seed):
+        x = np.array(0.1 * seed)
+        # The innermost two give 12 y^2 x at y = x, which is 12 x^3.
+        f = cr.grad(lambda x: cr.jvp(cr.grad(lambda y: y**4 * x), (x,), (ONE,))[1])
+        return [float(f(x)) for _ in range(50)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for seed, results in enumerate(pool.map(work, range(1, 9)), 1):
+            assert results == pytest.approx([36 * (0.1 * seed) ** 2] * 50)
 
 
 # ---- Random expressions under random compositions, against sympy -------------------------------------------
