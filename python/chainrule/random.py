@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 
 _generator = np.random.default_rng(0)
@@ -10,12 +12,16 @@ _generator = np.random.default_rng(0)
 def manual_seed(seed: int) -> None:
     """Restart the generator that layers and dropout without one of their own draw from. It starts at seed 0.
 
-    Errors: ValueError for a negative seed.
+    Errors: ValueError for a negative seed, TypeError for what is no integer.
     """
     global _generator
-    if seed < 0:
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        raise TypeError(f"manual_seed: {seed!r} is not an integer") from None
+    if number < 0:
         raise ValueError(f"manual_seed: {seed} is negative")
-    _generator = np.random.default_rng(seed)
+    _generator = np.random.default_rng(number)
 
 
 def generator() -> np.random.Generator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import platform
 
 import numpy as np
@@ -14,8 +15,16 @@ def set_num_threads(n: int) -> None:
 
     At the start it is OMP_NUM_THREADS where that is set, else the processors that the affinity mask and the
     cgroup quota leave to the process.
+
+    Errors: ValueError for another number, TypeError for what is no integer.
     """
-    _core.set_num_threads(n)
+    try:
+        number = operator.index(n)
+    except TypeError:
+        raise TypeError(f"set_num_threads: {n!r} is not an integer") from None
+    if not 1 <= number <= 1024:
+        raise ValueError(f"set_num_threads: {number} threads: give a number from 1 to 1024")
+    _core.set_num_threads(number)
 
 
 def get_num_threads() -> int:

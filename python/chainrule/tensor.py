@@ -9,10 +9,12 @@ from chainrule.autodiff.change import announce, handed_out
 from chainrule.autodiff.reverse import backward, send_to_leaf
 from chainrule.gates import arithmetic, functions, reduce, shape, summation
 from chainrule.gates.arithmetic import Add, Divide, Multiply, Negative, Power, Subtract
+from chainrule.gates.axes import normalise_axis
 from chainrule.gates.index import index
 from chainrule.gates.matmul import matmul
 
 _floats = (np.dtype(np.float32), np.dtype(np.float64))
+_dtypes = (*_floats, np.dtype(np.int64), np.dtype(np.bool_))
 
 
 @use_result_type
@@ -45,7 +47,12 @@ class Tensor(Box):
 
     @data.setter
     def data(self, array):
-        self.value = np.asarray(array)
+        array = np.asarray(array)
+        if array.dtype != self.value.dtype:
+            raise TypeError(
+                f"data: an array of {array.dtype} for a Tensor of {self.value.dtype}: convert it with .astype first"
+            )
+        self.value = array
         announce((self,))
 
     @property
@@ -167,7 +174,7 @@ class Tensor(Box):
 
     def astype(self, dtype) -> Tensor:
         """The value in another dtype. Between float32 and float64 gradients flow; to integers they end."""
-        dtype = np.dtype(dtype)
+        dtype = _dtype("astype", dtype)
         if dtype == self.value.dtype:
             return self
         return (
@@ -275,6 +282,10 @@ class Tensor(Box):
 
     def argmax(self, axis=None) -> np.ndarray:
         """The index of the largest value, the first of equal ones, as a NumPy integer array."""
+        if axis is not None:
+            axis = normalise_axis("argmax", axis, self.ndim)
+        if self.size == 0 and (axis is None or self.shape[axis] == 0):
+            raise ValueError(f"argmax: {self.shape} has no values along axis {axis}")
         return np.argmax(self.value, axis=axis)
 
     def exp(self):
@@ -294,6 +305,21 @@ class Tensor(Box):
 
     def relu(self):
         return functions.relu(self)
+
+
+def _dtype(operation, dtype) -> np.dtype:
+    """A dtype of Tensors; TypeError for any other."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"{operation}: dtype {dtype!r} is not float32, float64, int64 or bool") from None
+    if found not in _dtypes:
+        raise TypeError(f"{operation}: dtype {found} is not float32, float64, int64 or bool")
+    return found
+
+
+def _fits_int64(array) -> bool:
+    return bool(((array >= -(2.0**63)) & (array < 2.0**63)).all())
 
 
 def tensor(data, dtype=None, requires_grad=False) -> Tensor:
@@ -329,11 +355,11 @@ def tensor(data, dtype=None, requires_grad=False) -> Tensor:
             raise TypeError(
                 "tensor: whole numbers become int64, which carries no gradient: write 3.0, or give dtype=np.float32"
             )
-    dtype = np.dtype(dtype)
-    if kind not in "biuf" or dtype not in (*_floats, np.dtype(np.int64), np.dtype(np.bool_)):
-        raise TypeError(
-            f"tensor: dtype {dtype if kind in 'biuf' else array.dtype} is not float32, float64, int64 or bool"
-        )
+    if kind not in "biuf":
+        _dtype("tensor", array.dtype)
+    dtype = _dtype("tensor", dtype)
+    if dtype == np.int64 and kind in "uf" and not _fits_int64(array):
+        raise ValueError("tensor: a value is no int64: it is NaN, infinite or beyond 2^63")
     if requires_grad and dtype not in _floats:
         raise TypeError(f"tensor: a gradient needs float32 or float64, not {dtype}")
     result = Tensor(array.astype(dtype, copy=False))

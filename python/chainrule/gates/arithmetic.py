@@ -23,8 +23,9 @@ class Add(Gate):
     linear = True
 
     def forward(self, x, y):
+        z = _core.add(x, y)  # which checks x and y
         self.kept = shape_of(x), shape_of(y)
-        return _core.add(x, y)
+        return z
 
     def backward(self, gradient):
         x_shape, y_shape = self.kept
@@ -37,8 +38,9 @@ class Subtract(Gate):
     linear = True
 
     def forward(self, x, y):
+        z = _core.subtract(x, y)  # which checks x and y
         self.kept = shape_of(x), shape_of(y)
-        return _core.subtract(x, y)
+        return z
 
     def backward(self, gradient):
         x_shape, y_shape = self.kept
@@ -214,10 +216,19 @@ def square(x):
 def _comparison(ufunc):
     def compare(x, y):
         try:
+            x_value, y_value = np.asarray(unbox(x)), np.asarray(unbox(y))
+        except ValueError:
+            raise TypeError(f"{ufunc.__name__}: x or y is a list of lists of different lengths") from None
+        try:
+            # Python numbers stay what they are, so that they take the dtype of the array beside them.
             result = np.asarray(ufunc(unbox(x), unbox(y)))
         except ValueError:
             raise ValueError(
-                f"{ufunc.__name__}: shapes {shape_of(x)} and {shape_of(y)} do not broadcast"
+                f"{ufunc.__name__}: shapes {x_value.shape} and {y_value.shape} do not broadcast"
+            ) from None
+        except TypeError:
+            raise TypeError(
+                f"{ufunc.__name__}: {x_value.dtype} and {y_value.dtype} cannot be compared: give numbers"
             ) from None
         return box_result(result) if isinstance(x, Box) or isinstance(y, Box) else result
 

@@ -33,6 +33,13 @@ def normalise_axes(operation: str, axis, dimensions: int) -> tuple[int, ...]:
     return tuple(sorted(axes))
 
 
+def normalise_axis(operation: str, axis, dimensions: int) -> int:
+    """One axis, not negative. Errors as for `normalise_axes`, and TypeError for several axes or None."""
+    if axis is None or isinstance(axis, (tuple, list)):
+        raise TypeError(f"{operation}: axis {axis!r} is not an integer")
+    return normalise_axes(operation, axis, dimensions)[0]
+
+
 def reduced_shape(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
     """The shape after reducing `axes`."""
     if keepdims:

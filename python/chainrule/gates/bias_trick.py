@@ -13,7 +13,7 @@ def append_ones(x):
 
     Errors: ValueError for a 0-d x.
     """
-    x = as_array(x)
+    x = as_array(x, "append_ones")
     if not shape_of(x):
         raise ValueError("append_ones: x is a number: give (..., features)")
     return concatenate([x, np.ones((*shape_of(x)[:-1], 1), unbox(x).dtype)], axis=-1)
@@ -29,7 +29,7 @@ def fold_bias(weight, bias):
 
     Errors: ValueError when the shapes do not fit.
     """
-    weight, bias = as_array(weight), as_array(bias)
+    weight, bias = as_array(weight, "fold_bias", "weight"), as_array(bias, "fold_bias", "bias")
     if len(shape_of(weight)) != 2 or shape_of(bias) != shape_of(weight)[1:]:
         raise ValueError(
             f"fold_bias: weight {shape_of(weight)} and bias {shape_of(bias)}: give (D, C) and (C,)"

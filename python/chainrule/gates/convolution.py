@@ -21,7 +21,7 @@ from chainrule.autodiff.box import shape_of
 from chainrule.autodiff.gate import Gate
 from chainrule.gates.arithmetic import add, add_tangents
 from chainrule.gates.functions import relu_gradient
-from chainrule.gates.shape import as_array
+from chainrule.gates.shape import as_array, pad
 from chainrule.gates.summation import sum
 
 # ---- The window: how stride, padding, dilation and groups are given ------------------------------------------
@@ -36,11 +36,19 @@ def pair(operation: str, name: str, value) -> tuple[int, int]:
 
 
 def integer(operation: str, name: str, value) -> int:
-    """The value as an int; TypeError for a float or anything else that is none."""
+    """The value as an int of 64 bits; TypeError for a float or anything else that is none."""
     try:
-        return operator.index(value)
+        number = operator.index(value)
     except TypeError:
         raise TypeError(f"{operation}: {name} {value!r} is not an integer") from None
+    return in_64_bits(operation, name, number)
+
+
+def in_64_bits(operation: str, name: str, number: int) -> int:
+    """The number itself; ValueError where the core cannot hold it."""
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{operation}: {name} {number} overflows 64 bits: use smaller numbers")
+    return number
 
 
 def padding_of(operation: str, padding, sizes, kernel, stride, dilation) -> tuple[int, int, int, int]:
@@ -262,7 +270,8 @@ def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, dil
         bias: (filters,), or None.
         stride, dilation, groups: as for conv2d.
         padding: what the convolution pads, and this one cuts: an int, a pair, or ((top, bottom), (left, right)).
-        output_padding: an int or pair, rows and columns added after the data; smaller than stride or dilation.
+        output_padding: an int or pair, rows and columns added after the data; below the larger of stride and
+            dilation.
 
     Returns (N, (height - 1) stride - top - bottom + (kernel - 1) dilation + 1 + output_padding, ..., filters).
 
@@ -281,18 +290,31 @@ def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, dil
         )
     window = window_of(name, shape_of(x), kernel, stride, padding, dilation, groups)
     extra = pair(name, "output_padding", output_padding)
-    size = []
-    for axis in range(2):
+    if shape_of(x)[3] != shape_of(w)[3]:
+        raise ValueError(
+            f"{name}: x {shape_of(x)}, weights {shape_of(w)}: weights (height, width, filters / groups, channels) of "
+            f"{shape_of(w)[3]} channels for x of {shape_of(x)[3]}"
+        )
+    size, beyond = [], []
+    for axis, label in enumerate(("height", "width")):
+        length, k = shape_of(x)[1 + axis], kernel[axis]
         s, d, before, after = window[axis], window[6 + axis], window[2 + 2 * axis], window[3 + 2 * axis]
-        if not 0 <= extra[axis] < max(s, d, 1):
+        for setting, value, least in (("stride", s, 1), ("dilation", d, 1), ("padding", min(before, after), 0)):
+            if value < least:
+                raise ValueError(f"{name}: {setting} {value} along the {label}: give {least} or more")
+        if length < 1 or k < 1:
+            raise ValueError(f"{name}: x {shape_of(x)}, weights {shape_of(w)}: there is nothing along the {label}")
+        if not 0 <= extra[axis] < max(s, d):
             raise ValueError(
                 f"{name}: output_padding {extra[axis]} is not from 0 to below stride {s} or dilation {d}"
             )
-        length = (shape_of(x)[1 + axis] - 1) * s - before - after + (kernel[axis] - 1) * d + 1 + extra[axis]
-        if shape_of(x)[1 + axis] > 0 and length < 0:
-            raise ValueError(
-                f"{name}: padding {before} + {after} cuts more than there is along axis {1 + axis}"
-            )
-        size.append(length)
+        # What is added past a whole stride is as if x went on with zeros.
+        beyond.append(extra[axis] // s)
+        full = (length - 1) * s + (k - 1) * d + 1 + extra[axis]
+        if before + after > full:
+            raise ValueError(f"{name}: padding {before} + {after} cuts more than the {full} along the {label}")
+        size.append(in_64_bits(name, f"an output {label} of", full - before - after))
+    if any(beyond):
+        x = pad(x, ((0, 0), (0, beyond[0]), (0, beyond[1]), (0, 0)))
     gate = Conv2dInputGradient(tuple(size), window, transposed=True)
     return gate(x, w) if bias is None else gate(x, w, as_array(bias))

@@ -6,6 +6,7 @@ import numpy as np
 
 from chainrule.autodiff.box import Box, box_result, shape_of, unbox
 from chainrule.autodiff.gate import Gate
+from chainrule.gates.shape import as_array
 from chainrule.gates.summation import is_integer
 
 
@@ -52,7 +53,8 @@ def index(x, where):
 
     The result has memory of its own. Where an index repeats, the gradients add.
 
-    Errors: IndexError out of range, or where the index does not fit x's dimensions.
+    Errors: IndexError out of range, or where the index does not fit x's dimensions; TypeError for slices between
+    other things than integers.
 
     >>> import chainrule as cr
     >>> x = cr.tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -60,6 +62,7 @@ def index(x, where):
     >>> x.grad.numpy()
     array([2., 0., 1.], dtype=float32)
     """
+    x = as_array(x, "index")
     parts = where if isinstance(where, tuple) else (where,)
     plain = tuple(np.asarray(unbox(p)) if isinstance(p, (Box, list, tuple)) else p for p in parts)
     # An empty list has no dtype of its own; as an index it names nothing.
@@ -73,5 +76,5 @@ def index(x, where):
             result = np.array(unbox(x)[where], order="C")
             return box_result(result) if isinstance(x, Box) else result
         return Index(where)(x)
-    except IndexError as error:
-        raise IndexError(f"index: {error} (an array of shape {shape_of(x)})") from None
+    except (IndexError, TypeError) as error:
+        raise type(error)(f"index: {error} (an array of shape {shape_of(x)})") from None

@@ -11,27 +11,33 @@ import numpy as np
 
 from chainrule.autodiff.box import shape_of, unbox
 from chainrule.gates.arithmetic import add, multiply, negative
+from chainrule.gates.axes import normalise_axes
 from chainrule.gates.functions import log
 from chainrule.gates.select import where
 from chainrule.gates.shape import as_array
 from chainrule.gates.summation import sum
 
 
-def _distributions(operation, *values):
+def _distributions(operation, axis, *values):
     """The values as arrays, checked to be distributions' numbers of shapes that broadcast."""
-    values = [as_array(v) for v in values]
+    values = [as_array(v, operation, name) for name, v in zip("pq", values, strict=False)]
     for name, v in zip("pq", values, strict=False):
         data = unbox(v)
+        if data.dtype.kind != "f":
+            raise TypeError(
+                f"{operation}: {name} is an array of {data.dtype}: convert it with .astype(np.float32) first"
+            )
         if data.ndim == 0:
             raise ValueError(f"{operation}: {name} is a number: give probabilities along an axis")
         if data.size and not data.min() >= 0:  # NaN fails too
             raise ValueError(f"{operation}: {name} has the entry {data.min()}: probabilities are 0 or more")
     try:
-        np.broadcast_shapes(*(shape_of(v) for v in values))
+        shape = np.broadcast_shapes(*(shape_of(v) for v in values))
     except ValueError:
         raise ValueError(
             f"{operation}: p {shape_of(values[0])} and q {shape_of(values[1])} do not broadcast"
         ) from None
+    normalise_axes(operation, axis, len(shape))
     return values
 
 
@@ -51,7 +57,7 @@ def entropy(p, axis=-1):
 
     Errors: ValueError for a negative or NaN entry.
     """
-    (p,) = _distributions("entropy", p)
+    (p,) = _distributions("entropy", axis, p)
     return negative(sum(_weighted_log(p, p), axis))
 
 
@@ -65,7 +71,7 @@ def cross_entropy(p, q, axis=-1):
 
     Errors: ValueError for a negative or NaN entry, or shapes that do not broadcast.
     """
-    p, q = _distributions("cross_entropy", p, q)
+    p, q = _distributions("cross_entropy", axis, p, q)
     return negative(sum(_weighted_log(p, q), axis))
 
 
@@ -74,5 +80,5 @@ def kl_divergence(p, q, axis=-1):
 
     Errors: ValueError for a negative or NaN entry, or shapes that do not broadcast.
     """
-    p, q = _distributions("kl_divergence", p, q)
+    p, q = _distributions("kl_divergence", axis, p, q)
     return sum(add(_weighted_log(p, p), negative(_weighted_log(p, q))), axis)

@@ -15,7 +15,7 @@ from chainrule.gates.reduce import mean
 from chainrule.gates.select import where
 from chainrule.gates.shape import as_array, reshape
 from chainrule.gates.softmax import softmax
-from chainrule.gates.summation import sum
+from chainrule.gates.summation import is_integer, sum
 
 
 class RowLoss(Gate):
@@ -120,8 +120,25 @@ def _column(rows, count):
     return reshape(rows, (count, 1)) if shape_of(rows) else rows
 
 
-def _labels(labels):
-    return np.asarray(unbox(labels))
+def _labels(operation, labels):
+    """Class numbers as an array of integers."""
+    try:
+        array = np.asarray(unbox(labels))
+    except ValueError:
+        array = np.asarray(None)
+    if array.size == 0 and isinstance(labels, (list, tuple)):
+        return array.astype(np.int64)  # an empty list has no kind of its own
+    if array.dtype.kind not in "iu":
+        got = f"a {type(labels).__name__}" if array.ndim == 0 else f"an array of {array.dtype}"
+        raise TypeError(f"{operation}: labels are {got}: give class numbers as an integer array")
+    return array
+
+
+def _strength(operation, name, value) -> float:
+    """A setting as a float; TypeError when it is no number."""
+    if not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{operation}: {name} {value!r} is no number")
+    return float(value)
 
 
 def softmax_cross_entropy(logits, labels, reduction="mean", label_smoothing=0.0):
@@ -147,9 +164,12 @@ def softmax_cross_entropy(logits, labels, reduction="mean", label_smoothing=0.0)
     >>> round(cr.softmax_cross_entropy(scores, [0]).item(), 4)
     2.0404
     """
+    name = "softmax_cross_entropy"
+    label_smoothing = _strength(name, "label_smoothing", label_smoothing)
     if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"softmax_cross_entropy: label_smoothing {label_smoothing} is not in [0, 1]")
-    return SoftmaxCrossEntropy(_labels(labels), reduction, float(label_smoothing))(as_array(logits))
+        raise ValueError(f"{name}: label_smoothing {label_smoothing} is not in [0, 1]")
+    logits = as_array(logits, name, "logits")
+    return SoftmaxCrossEntropy(_labels(name, labels), reduction, label_smoothing)(logits)
 
 
 def multiclass_hinge(scores, labels, delta=1.0, squared=False, reduction="mean"):
@@ -173,9 +193,12 @@ def multiclass_hinge(scores, labels, delta=1.0, squared=False, reduction="mean")
     >>> cr.multiclass_hinge(cr.tensor([[13.0, -7.0, 11.0]]), [0], delta=10.0).item()
     8.0
     """
+    name = "multiclass_hinge"
+    delta = _strength(name, "delta", delta)
     if not math.isfinite(delta):
-        raise ValueError(f"multiclass_hinge: delta {delta} is not finite")
-    return MulticlassHinge(_labels(labels), float(delta), bool(squared), reduction)(as_array(scores))
+        raise ValueError(f"{name}: delta {delta} is not finite")
+    scores = as_array(scores, name, "scores")
+    return MulticlassHinge(_labels(name, labels), delta, bool(squared), reduction)(scores)
 
 
 def mean_squared_error(predictions, targets, reduction="mean"):
@@ -191,13 +214,20 @@ def mean_squared_error(predictions, targets, reduction="mean"):
     >>> float(cr.mean_squared_error(np.array([1.0, 2.0]), np.array([1.0, 4.0])))
     2.0
     """
-    predictions, targets = as_array(predictions), as_array(targets)
+    name = "mean_squared_error"
+    predictions, targets = as_array(predictions, name, "predictions"), as_array(targets, name, "targets")
     if shape_of(predictions) != shape_of(targets):
         raise ValueError(
             f"mean_squared_error: predictions {shape_of(predictions)} and targets {shape_of(targets)} differ in shape"
         )
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"mean_squared_error: reduction {reduction!r} is not one of 'mean', 'sum', 'none'")
+    if is_integer(predictions) and is_integer(targets):
+        raise TypeError(
+            f"{name}: predictions and targets are integer arrays: convert them with .astype(np.float32)"
+        )
+    if reduction == "mean" and unbox(predictions).size == 0:
+        raise ValueError(f"{name}: the mean over {shape_of(predictions)} is undefined: use reduction='sum'")
     errors = square(subtract(predictions, targets))
     return errors if reduction == "none" else sum(errors) if reduction == "sum" else mean(errors)
 
@@ -217,18 +247,29 @@ def elastic_net(parameters, l1=0.0, l2=0.0):
     >>> float(cr.elastic_net(np.array([1.0, -2.0]), l1=0.5, l2=0.1))
     2.0
     """
+    l1, l2 = _strength("elastic_net", "l1", l1), _strength("elastic_net", "l2", l2)
     for name, strength in (("l1", l1), ("l2", l2)):
         if not (math.isfinite(strength) and strength >= 0):
             raise ValueError(f"elastic_net: {name} = {strength}: give a finite number of at least 0")
     if isinstance(parameters, (Box, np.ndarray)):
         parameters = [parameters]
+    try:
+        parameters = list(parameters)
+    except TypeError:
+        raise TypeError(
+            f"elastic_net: parameters is a {type(parameters).__name__}: give an array, a Tensor, or an iterable of them"
+        ) from None
     terms = []
-    for w in parameters:
-        w = as_array(w)
+    for i, w in enumerate(parameters):
+        w = as_array(w, "elastic_net", f"parameter {i}")
+        if is_integer(w):
+            raise TypeError(
+                f"elastic_net: parameter {i} is an integer array: convert it with .astype(np.float32)"
+            )
         if l1:
-            terms.append(multiply(sum(abs(w)), float(l1)))
+            terms.append(multiply(sum(abs(w)), l1))
         if l2:
-            terms.append(multiply(sum(square(w)), float(l2)))
+            terms.append(multiply(sum(square(w)), l2))
     if not terms:
         return np.zeros((), np.float32)
     total = terms[0]

@@ -61,7 +61,7 @@ def matmul(x, y):
         and getattr(y, "ndim", 0) > 1
     ):
         return _core.matmul(x, y)
-    x, y = as_array(x), as_array(y)
+    x, y = as_array(x, "matmul"), as_array(y, "matmul", "y")
     x_shape, y_shape = shape_of(x), shape_of(y)
     if len(x_shape) > 1 and len(y_shape) > 1:
         return Matmul()(x, y)
@@ -87,6 +87,14 @@ def linear(x, weight, bias=None):
         bias: (out,), or None.
 
     Returns (..., out).
+
+    Errors: ValueError naming the shapes that do not fit.
     """
-    scores = matmul(x, weight)
-    return scores if bias is None else add(scores, bias)
+    if bias is None:
+        return matmul(x, weight)
+    weight, bias = as_array(weight, "linear", "weight"), as_array(bias, "linear", "bias")
+    if shape_of(bias) != shape_of(weight)[1:]:
+        raise ValueError(
+            f"linear: weight {shape_of(weight)} and bias {shape_of(bias)}: give (in, out) and (out,)"
+        )
+    return add(matmul(x, weight), bias)

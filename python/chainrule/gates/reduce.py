@@ -95,7 +95,7 @@ def from_middle(x, shape, axes):
 
 
 def _extreme(name, gate, x, axis, keepdims):
-    x = as_array(x)
+    x = as_array(x, name)
     axes = normalise_axes(name, axis, len(shape_of(x)))
     if any(shape_of(x)[a] == 0 for a in axes):
         raise ValueError(f"{name}: {shape_of(x)} has no values along axis {axis}: it has no {name}imum")
@@ -142,7 +142,7 @@ def mean(x, axis=None, keepdims=False):
 
     Errors: ValueError over no values, or for an axis that does not exist.
     """
-    x = as_array(x)
+    x = as_array(x, "mean")
     axes = normalise_axes("mean", axis, len(shape_of(x)))
     count = _count("mean", x, axes)
     if is_integer(x):
@@ -189,7 +189,7 @@ def var(x, axis=None, keepdims=False, ddof=0):
     >>> float(cr.var(np.array([1.0, 2.0, 3.0]), ddof=1))
     1.0
     """
-    x = as_array(x)
+    x = as_array(x, "var")
     axes = normalise_axes("var", axis, len(shape_of(x)))
     count = _count("var", x, axes)
     if count - ddof <= 0:

@@ -7,7 +7,8 @@ import numpy as np
 from chainrule import _core
 from chainrule.autodiff.box import shape_of, unbox
 from chainrule.autodiff.gate import Gate
-from chainrule.gates.summation import sum_to
+from chainrule.gates.shape import as_array
+from chainrule.gates.summation import is_integer, sum_to
 
 
 class Where(Gate):
@@ -19,8 +20,9 @@ class Where(Gate):
         self.condition = condition
 
     def forward(self, x, y):
+        z = _core.where(self.condition, x, y)  # which checks x and y
         self.kept = shape_of(x), shape_of(y)
-        return _core.where(self.condition, x, y)
+        return z
 
     def backward(self, gradient):
         x_shape, y_shape = self.kept
@@ -78,7 +80,10 @@ def where(condition, x, y):
     >>> cr.where(np.array([True, False]), np.array([1.0, 2.0]), 0.0)
     array([1., 0.])
     """
-    condition = np.asarray(unbox(condition))
+    try:
+        condition = np.asarray(unbox(condition))
+    except ValueError:
+        raise TypeError("where: the condition is a list of lists of different lengths") from None
     if condition.dtype != bool:
         raise TypeError(
             f"where: the condition is an array of {condition.dtype}: give booleans, as x > 0 does"
@@ -113,10 +118,20 @@ def clip(x, low=None, high=None):
 
     The gradient is 1 inside and at the limits, 0 outside.
 
-    Errors: ValueError when both limits are None, or low > high.
+    Errors: ValueError when both limits are None, low > high, or shapes do not broadcast; TypeError for integer x.
     """
     if low is None and high is None:
         raise ValueError("clip: both limits are None: give low, high or both")
+    x = as_array(x, "clip")
+    low = low if low is None or isinstance(low, (int, float)) else as_array(low, "clip", "low")
+    high = high if high is None or isinstance(high, (int, float)) else as_array(high, "clip", "high")
+    if is_integer(x):
+        raise TypeError("clip: x is an integer array: convert it with .astype(np.float32) first")
+    shapes = [shape_of(v) for v in (x, low, high) if v is not None]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(f"clip: shapes {shapes} do not broadcast") from None
     if low is not None and high is not None and np.any(np.asarray(unbox(low)) > np.asarray(unbox(high))):
         raise ValueError(f"clip: low {low} is above high {high}")
     if low is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import operator
 
 import numpy as np
 
 from chainrule.autodiff.box import Box, shape_of, unbox
 from chainrule.autodiff.gate import Gate
-from chainrule.gates.axes import normalise_axes
+from chainrule.gates.axes import normalise_axes, normalise_axis
 
 
 class Reshape(Gate):
@@ -40,16 +41,16 @@ def reshape(x, shape):
     >>> cr.reshape(np.arange(6.0), (2, -1)).shape
     (2, 3)
     """
-    shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    x = as_array(x)
+    shape = as_sizes("reshape", shape)
+    x = as_array(x, "reshape")
+    if shape and min(shape) < 0 and (min(shape) < -1 or shape.count(-1) > 1):
+        raise ValueError(f"reshape: {shape_of(x)} to {shape}: one size may be -1, and no other is negative")
     try:
-        return Reshape(tuple(operator.index(size) for size in shape))(x)
+        return Reshape(shape)(x)
     except ValueError:
         raise ValueError(
             f"reshape: {shape_of(x)} does not fit {shape}: the number of values differs"
         ) from None
-    except TypeError:
-        raise TypeError(f"reshape: shape {shape} must hold integers") from None
 
 
 class Transpose(Gate):
@@ -80,11 +81,11 @@ def transpose(x, axes=None):
     >>> cr.transpose(np.zeros((2, 3, 4)), (2, 0, 1)).shape
     (4, 2, 3)
     """
-    x = as_array(x)
+    x = as_array(x, "transpose")
     dimensions = len(shape_of(x))
     if axes is None:
         return Transpose(tuple(range(dimensions))[::-1])(x)
-    order = tuple(axes)
+    order = (axes,) if isinstance(axes, int) else tuple(axes)
     if len(normalise_axes("transpose", order, dimensions)) != dimensions:
         raise ValueError(f"transpose: axes {order} are no permutation of {dimensions} dimensions")
     return Transpose(tuple(a % dimensions for a in order))(x)
@@ -150,11 +151,11 @@ def concatenate(arrays, axis=0):
     >>> cr.concatenate([np.zeros((2, 3)), np.ones((1, 3))]).shape
     (3, 3)
     """
-    arrays = [as_array(a) for a in arrays]
+    arrays = as_arrays(arrays, "concatenate")
     shapes = [shape_of(a) for a in arrays]
     if not arrays:
         raise ValueError("concatenate: no arrays given")
-    (axis,) = normalise_axes("concatenate", axis, len(shapes[0]))
+    axis = normalise_axis("concatenate", axis, len(shapes[0]))
     rests = {shape[:axis] + shape[axis + 1 :] if len(shape) == len(shapes[0]) else shape for shape in shapes}
     if len(rests) != 1 or len({len(shape) for shape in shapes}) != 1:
         raise ValueError(f"concatenate: shapes {shapes} differ elsewhere than along axis {axis}")
@@ -170,13 +171,13 @@ def stack(arrays, axis=0):
 
     Errors: ValueError for no arrays, or shapes that differ (naming them).
     """
-    arrays = [as_array(a) for a in arrays]
+    arrays = as_arrays(arrays, "stack")
     shapes = [shape_of(a) for a in arrays]
     if not arrays:
         raise ValueError("stack: no arrays given")
     if len(set(shapes)) != 1:
         raise ValueError(f"stack: shapes {shapes} differ")
-    (axis,) = normalise_axes("stack", axis, len(shapes[0]) + 1)
+    axis = normalise_axis("stack", axis, len(shapes[0]) + 1)
     shape = (*shapes[0][:axis], 1, *shapes[0][axis:])
     return concatenate([reshape(a, shape) for a in arrays], axis)
 
@@ -189,7 +190,7 @@ class Pad(Gate):
         self.value = value
 
     def forward(self, x):
-        return np.pad(x, self.widths, constant_values=self.value)
+        return np.pad(x, self.widths, constant_values=self.value) if self.widths else x.copy()
 
     def backward(self, gradient):
         from chainrule.gates.index import index
@@ -208,15 +209,16 @@ def pad(x, widths, value=0.0):
     Args:
         x: array or Tensor.
         widths: (before, after) for each axis, none negative; one int for all, as in numpy.pad.
-        value: the constant.
+        value: the constant, a number; a whole one for an array of integers.
 
-    Errors: ValueError for negative widths, or other than one pair an axis.
+    Errors: ValueError for negative widths, other than one pair an axis, or a result too large to exist; TypeError
+    for widths that are no integers, or a value that is no number.
 
     >>> import chainrule as cr, numpy as np
     >>> cr.pad(np.ones(2), ((1, 2),))
     array([0., 1., 1., 0., 0.])
     """
-    x = as_array(x)
+    x = as_array(x, "pad")
     dimensions = len(shape_of(x))
     try:
         pairs = np.broadcast_to(np.asarray(widths), (dimensions, 2))
@@ -224,15 +226,79 @@ def pad(x, widths, value=0.0):
         raise ValueError(
             f"pad: widths {widths} are not one (before, after) for each of {dimensions} axes"
         ) from None
-    if pairs.dtype.kind not in "iu" or (pairs.size and pairs.min() < 0):
-        raise ValueError(f"pad: widths {widths} must be integers of at least 0")
-    return Pad(tuple((int(b), int(a)) for b, a in pairs), value)(x)
+    if pairs.dtype.kind not in "iu":
+        raise TypeError(f"pad: widths {widths} must be integers")
+    if pairs.size and pairs.min() < 0:
+        raise ValueError(f"pad: widths {widths} must be at least 0")
+    if not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"pad: value {value!r} is no number")
+    if unbox(x).dtype.kind in "biu" and value != int(value):
+        raise TypeError(f"pad: value {value} for an array of {unbox(x).dtype}: give a whole number")
+    pairs = tuple((int(before), int(after)) for before, after in pairs)
+    sizes = tuple(size + sum(pair) for size, pair in zip(shape_of(x), pairs, strict=True))
+    if math.prod(sizes) >= 1 << 60:
+        raise ValueError(f"pad: {shape_of(x)} with widths {widths} has the shape {sizes}: too large to exist")
+    return Pad(pairs, value)(x)
 
 
-def as_array(x):
-    """x as an array or Tensor, for gates that read its shape. Numbers and lists of them become float32."""
-    if isinstance(unbox(x), np.ndarray):
-        return x
-    if isinstance(x, (list, tuple)) and any(isinstance(item, Box) for item in x):
-        raise TypeError("a list of Tensors is no Tensor: join them with stack or concatenate")
-    return np.asarray(x) if isinstance(x, np.generic) else np.asarray(x, dtype=np.float32)
+# float32, float64, booleans and integers, as NumPy's letters.
+_characters = frozenset("fd?bBhHiIlLqQ")
+
+
+def as_array(x, operation="", argument="x"):
+    """x as an array or Tensor, for gates that read its shape. Numbers and lists of them become float32.
+
+    TypeError that names the operation and argument for anything else, and for other dtypes than float32, float64,
+    integers and booleans.
+    """
+    value = unbox(x)
+    if isinstance(value, np.ndarray):
+        array = x
+    elif isinstance(x, (list, tuple)) and any(isinstance(item, Box) for item in x):
+        raise TypeError(
+            f"{_named(operation, argument)} is a list of Tensors, not a Tensor: join them with stack or concatenate"
+        )
+    else:
+        try:
+            array = value = np.asarray(float(x) if type(x) is int else x)
+        except ValueError:  # lists of different lengths
+            array = value = np.asarray(None)
+        if value.dtype.char in _characters:
+            return array if isinstance(x, np.generic) else array.astype(np.float32)
+    if value.dtype.char not in _characters:
+        got = (
+            f"an array of {value.dtype}"
+            if isinstance(x, (np.ndarray, np.generic, Box))
+            else f"a {type(x).__name__}"
+        )
+        raise TypeError(
+            f"{_named(operation, argument)} is {got}: give a float32 or float64 array, a Tensor of one, or a number"
+        )
+    return array
+
+
+def _named(operation, argument):
+    return f"{operation}: {argument}" if operation else argument
+
+
+def as_arrays(values, operation):
+    """A sequence of arrays or Tensors, each as `as_array` takes it. TypeError for what is no sequence."""
+    try:
+        values = list(values)
+    except TypeError:
+        raise TypeError(
+            f"{operation}: arrays is a {type(values).__name__}: give a sequence of arrays"
+        ) from None
+    return [as_array(a, operation, f"array {i}") for i, a in enumerate(values)]
+
+
+def as_sizes(operation, shape) -> tuple[int, ...]:
+    """A shape as a tuple of Python integers; one integer stands for itself."""
+    try:
+        shape = (operator.index(shape),)
+    except TypeError:
+        try:
+            shape = tuple(operator.index(size) for size in shape)
+        except TypeError:
+            raise TypeError(f"{operation}: shape {shape!r} must hold integers") from None
+    return shape

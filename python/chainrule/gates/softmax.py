@@ -115,7 +115,7 @@ def softmax(x, axis=-1):
 
     Errors: ValueError for an axis that does not exist; TypeError for integer scores.
     """
-    x = as_array(x)
+    x = as_array(x, "softmax")
     return Softmax(normalise_axes("softmax", axis, len(shape_of(x))))(x)
 
 
@@ -124,7 +124,7 @@ def log_softmax(x, axis=-1):
 
     A masked score (-inf) has log-probability -inf.
     """
-    x = as_array(x)
+    x = as_array(x, "log_softmax")
     return LogSoftmax(normalise_axes("log_softmax", axis, len(shape_of(x))))(x)
 
 
@@ -135,5 +135,5 @@ def logsumexp(x, axis=None, keepdims=False):
     >>> float(cr.logsumexp(np.array([1000.0, 1000.0])).round(4))
     1000.6931
     """
-    x = as_array(x)
+    x = as_array(x, "logsumexp")
     return Logsumexp(normalise_axes("logsumexp", axis, len(shape_of(x))), keepdims)(x)

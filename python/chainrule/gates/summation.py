@@ -8,7 +8,7 @@ from chainrule import _core
 from chainrule.autodiff.box import Box, box_result, shape_of, unbox
 from chainrule.autodiff.gate import Gate
 from chainrule.gates.axes import normalise_axes, reduced_shape, to_middle
-from chainrule.gates.shape import as_array, reshape
+from chainrule.gates.shape import as_array, as_sizes, reshape
 
 
 class Sum(Gate):
@@ -42,7 +42,7 @@ def sum(x, axis=None, keepdims=False):
 
     Errors: ValueError for an axis that does not exist.
     """
-    x = as_array(x)
+    x = as_array(x, "sum")
     axes = normalise_axes("sum", axis, len(shape_of(x)))
     if is_integer(x):
         return without_gradient(lambda a: np.sum(a, axis=axes, keepdims=keepdims), x)
@@ -75,10 +75,12 @@ def broadcast_to(x, shape):
 
     Errors: ValueError when x does not broadcast to `shape`.
     """
-    x = as_array(x)
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    x = as_array(x, "broadcast_to")
+    shape = as_sizes("broadcast_to", shape)
     if shape_of(x) == shape:
         return x
+    if shape and (min(shape) < 0 or max(shape) >= 1 << 63):
+        raise ValueError(f"broadcast_to: {shape_of(x)} to {shape}: sizes must be from 0 to 2^63 - 1")
     return BroadcastTo(shape)(x)
 
 

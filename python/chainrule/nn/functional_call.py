@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from chainrule.autodiff.box import shape_of
+
 
 def functional_call(model, params, *inputs):
     """model(*inputs) with other values for its parameters; the model itself stays as it is.
@@ -21,6 +25,14 @@ def functional_call(model, params, *inputs):
     >>> gradient["bias"]
     array([4., 4.], dtype=float32)
     """
+    from chainrule.nn.module import Module
+
+    if not isinstance(model, Module):
+        raise TypeError(f"functional_call: model is a {type(model).__name__}, not a Module")
+    if not isinstance(params, Mapping):
+        raise TypeError(
+            f"functional_call: params is a {type(params).__name__}: give a dict of name and value"
+        )
     places = dict(_places(model, ""))
     unknown = sorted(params.keys() - places.keys())
     if unknown:
@@ -32,9 +44,9 @@ def functional_call(model, params, *inputs):
         for name, value in params.items():
             module, attribute = places[name]
             own = getattr(module, attribute)
-            if value.shape != own.shape:
+            if shape_of(value) != own.shape:
                 raise ValueError(
-                    f"functional_call: {name} has shape {own.shape}, the value given {value.shape}"
+                    f"functional_call: {name} has shape {own.shape}, the value given {shape_of(value)}"
                 )
             before.append((module, attribute, own))
             setattr(module, attribute, value)
