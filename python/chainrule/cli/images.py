@@ -34,6 +34,8 @@ def read_image(
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
+                file.verify()  # the checksums of PNG, which decoding leaves out
+            with Image.open(path) as file:
                 image = ImageOps.exif_transpose(file)
                 image.load()
             pixels = _converted(image, MODES[channels]).resize((width, height), Image.Resampling.LANCZOS)
@@ -41,9 +43,10 @@ def read_image(
         raise CommandError(f"predict: {path}: no such file") from None
     except Exception as error:  # decoders raise errors of many types on damaged files
         raise CommandError(f"predict: {path}: no image that can be read: {error}") from None
-    values = np.asarray(pixels, np.float32).reshape(shape) / 255
+    values = np.asarray(pixels, np.float32).reshape(shape)
     if invert:
-        values[..., :3] = 1 - values[..., :3]
+        values = np.concatenate([255 - values[..., :3], values[..., 3:]], axis=-1)  # of all but transparency
+    values = values / 255
     black, white = value_range
     return (black + (white - black) * values).astype(np.float32)
 
