@@ -142,7 +142,7 @@ def leaky_relu(x, slope=0.01):
     """
     if not math.isfinite(slope):
         raise ValueError(f"leaky_relu: slope = {slope} is not finite")
-    return LeakyRelu(float(slope))(as_array(x))
+    return LeakyRelu(float(slope))(as_array(x, "leaky_relu"))
 
 
 def elu(x, alpha=1.0):
@@ -154,7 +154,7 @@ def elu(x, alpha=1.0):
     """
     if not math.isfinite(alpha):
         raise ValueError(f"elu: alpha = {alpha} is not finite")
-    return Elu(float(alpha))(as_array(x))
+    return Elu(float(alpha))(as_array(x, "elu"))
 
 
 def softplus(x):
@@ -164,12 +164,12 @@ def softplus(x):
     >>> round(cr.softplus(cr.tensor(0.0)).item(), 4)
     0.6931
     """
-    return Softplus()(as_array(x))
+    return Softplus()(as_array(x, "softplus"))
 
 
 def silu(x):
     """x sigmoid(x), also called swish. Elfwing et al., Sigmoid-Weighted Linear Units, 2018."""
-    return Silu()(as_array(x))
+    return Silu()(as_array(x, "silu"))
 
 
 def gelu(x):
@@ -180,4 +180,4 @@ def gelu(x):
     >>> round(cr.gelu(cr.tensor(1.0)).item(), 4)
     0.8413
     """
-    return Gelu()(as_array(x))
+    return Gelu()(as_array(x, "gelu"))

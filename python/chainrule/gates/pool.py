@@ -130,7 +130,7 @@ def max_pool2d(x, size, stride=None, padding=0, ceil_mode=False):
     array([[ 5.,  7.],
            [13., 15.]])
     """
-    x = as_array(x)
+    x = as_array(x, "max_pool2d")
     return MaxPool2d(_window("max_pool2d", x, size, stride, padding, ceil_mode))(x)
 
 
@@ -148,12 +148,12 @@ def average_pool2d(x, size, stride=None, padding=0, count_include_pad=True):
     array([[ 2.5,  4.5],
            [10.5, 12.5]])
     """
-    x = as_array(x)
+    x = as_array(x, "average_pool2d")
     return AveragePool2d(_window("average_pool2d", x, size, stride, padding, count_include_pad))(x)
 
 
 def _images(operation, x):
-    x = as_array(x)
+    x = as_array(x, operation)
     if len(shape_of(x)) != 4 or 0 in shape_of(x)[1:3]:
         raise ValueError(f"{operation}: x {shape_of(x)} is not (N, height, width, channels) with pixels")
     return x
