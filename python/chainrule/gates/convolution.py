@@ -21,7 +21,7 @@ from chainrule.autodiff.box import shape_of
 from chainrule.autodiff.gate import Gate
 from chainrule.gates.arithmetic import add, add_tangents
 from chainrule.gates.functions import relu_gradient
-from chainrule.gates.shape import as_array, pad
+from chainrule.gates.shape import as_array, pad, promoted
 from chainrule.gates.summation import sum
 
 # ---- The window: how stride, padding, dilation and groups are given ------------------------------------------
@@ -258,7 +258,10 @@ def _conv2d(x, w, bias, stride, padding, dilation, groups, relu):
     x, w = as_array(x), as_array(w)
     window = window_of("conv2d", shape_of(x), _kernel_size("conv2d", x, w), stride, padding, dilation, groups)
     gate = Conv2d(window, relu)
-    return gate(x, w) if bias is None else gate(x, w, as_array(bias))
+    if bias is None:
+        return gate(x, w)
+    bias = as_array(bias)
+    return gate(promoted(x, bias), w, bias)
 
 
 def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
@@ -299,11 +302,17 @@ def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, dil
     for axis, label in enumerate(("height", "width")):
         length, k = shape_of(x)[1 + axis], kernel[axis]
         s, d, before, after = window[axis], window[6 + axis], window[2 + 2 * axis], window[3 + 2 * axis]
-        for setting, value, least in (("stride", s, 1), ("dilation", d, 1), ("padding", min(before, after), 0)):
+        for setting, value, least in (
+            ("stride", s, 1),
+            ("dilation", d, 1),
+            ("padding", min(before, after), 0),
+        ):
             if value < least:
                 raise ValueError(f"{name}: {setting} {value} along the {label}: give {least} or more")
         if length < 1 or k < 1:
-            raise ValueError(f"{name}: x {shape_of(x)}, weights {shape_of(w)}: there is nothing along the {label}")
+            raise ValueError(
+                f"{name}: x {shape_of(x)}, weights {shape_of(w)}: there is nothing along the {label}"
+            )
         if not 0 <= extra[axis] < max(s, d):
             raise ValueError(
                 f"{name}: output_padding {extra[axis]} is not from 0 to below stride {s} or dilation {d}"
@@ -312,9 +321,14 @@ def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, dil
         beyond.append(extra[axis] // s)
         full = (length - 1) * s + (k - 1) * d + 1 + extra[axis]
         if before + after > full:
-            raise ValueError(f"{name}: padding {before} + {after} cuts more than the {full} along the {label}")
+            raise ValueError(
+                f"{name}: padding {before} + {after} cuts more than the {full} along the {label}"
+            )
         size.append(in_64_bits(name, f"an output {label} of", full - before - after))
     if any(beyond):
         x = pad(x, ((0, 0), (0, beyond[0]), (0, beyond[1]), (0, 0)))
     gate = Conv2dInputGradient(tuple(size), window, transposed=True)
-    return gate(x, w) if bias is None else gate(x, w, as_array(bias))
+    if bias is None:
+        return gate(x, w)
+    bias = as_array(bias)
+    return gate(promoted(x, bias), w, bias)

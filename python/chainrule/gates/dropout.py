@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 
 from chainrule import _core
@@ -38,7 +40,7 @@ def dropout(x, p=0.5, training=True, key=None):
         key: an integer from 0 to 2^64 - 1 that chooses the mask; when it is left out, the next number of the
             library's generator (`chainrule.manual_seed`).
 
-    Errors: ValueError for p out of range.
+    Errors: ValueError for p or key out of range, TypeError for a key that is no integer.
 
     >>> import chainrule as cr, numpy as np
     >>> y = cr.dropout(np.ones(1000), p=0.25, key=1)
@@ -47,11 +49,17 @@ def dropout(x, p=0.5, training=True, key=None):
     """
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p = {p}: give a probability from 0 to 1")
-    x = as_array(x)
+    x = as_array(x, "dropout")
     if not training or p == 0:
         return x
     if key is None:
         from chainrule.random import generator
 
         key = int(generator().integers(0, 2**63, dtype=np.uint64))
-    return Dropout(float(p), int(key))(x)
+    try:
+        number = operator.index(key)
+    except TypeError:
+        raise TypeError(f"dropout: key {key!r} is not an integer") from None
+    if not 0 <= number < 2**64:
+        raise ValueError(f"dropout: key {number}: give an integer from 0 to 2^64 - 1")
+    return Dropout(float(p), number)(x)

@@ -10,6 +10,7 @@ norm). One kernel does each pass on arrays; on Tensors the rules are made of gat
 from __future__ import annotations
 
 import math
+import numbers
 
 import numpy as np
 
@@ -17,9 +18,11 @@ from chainrule import _core
 from chainrule.autodiff.box import Box, shape_of, unbox
 from chainrule.autodiff.gate import Gate
 from chainrule.gates.arithmetic import add, add_tangents, divide, multiply, subtract
+from chainrule.gates.convolution import integer
+from chainrule.gates.functions import relu as rectify
 from chainrule.gates.functions import relu_gradient, sqrt
 from chainrule.gates.reduce import mean, var
-from chainrule.gates.shape import as_array
+from chainrule.gates.shape import as_array, promoted
 from chainrule.gates.summation import sum
 
 
@@ -69,6 +72,11 @@ class Normalise(Gate):
         return add_tangents(add_tangents(of_x, of_weight), of_bias)
 
 
+def rows_of(x):
+    """The shape of x (N, ..., channels) as a matrix of one row for each pixel."""
+    return math.prod(x.shape[:-1]), x.shape[-1]
+
+
 class BatchNorm(Normalise):
     """Each channel, the last axis, over the batch and all pixels; with relu after it in the same pass."""
 
@@ -81,8 +89,9 @@ class BatchNorm(Normalise):
         return tuple(range(len(shape_of(x)) - 1))
 
     def forward(self, x, weight, bias):
-        matrix = x.reshape(-1, x.shape[-1])
-        y, centre, variance, inverse = _core.batch_norm(matrix, weight, bias, self.epsilon, self.relu)
+        y, centre, variance, inverse = _core.batch_norm(
+            x.reshape(rows_of(x)), weight, bias, self.epsilon, self.relu
+        )
         y = y.reshape(x.shape)
         self.batch.update(mean=centre, variance=variance)
         self.kept = x, weight, y if self.relu else None, centre, inverse
@@ -92,7 +101,7 @@ class BatchNorm(Normalise):
         x, weight, y, centre, inverse = self.kept
         if any(isinstance(v, Box) for v in (gradient, x, weight)):
             return self.rule(relu_gradient(gradient, y) if self.relu else gradient, x, weight)
-        matrix = (-1, x.shape[-1])
+        matrix = rows_of(x)
         dx, dweight, dbias = _core.batch_norm_gradient(
             gradient.reshape(matrix),
             x.reshape(matrix),
@@ -142,17 +151,31 @@ class LayerNorm(Normalise):
 
 def _affine(operation, x, shape, weight, bias):
     dtype = unbox(x).dtype
-    weight = np.ones(shape, dtype) if weight is None else as_array(weight)
-    bias = np.zeros(shape, dtype) if bias is None else as_array(bias)
+    weight = np.ones(shape, dtype) if weight is None else as_array(weight, operation, "weight")
+    bias = np.zeros(shape, dtype) if bias is None else as_array(bias, operation, "bias")
     for name, value in (("weight", weight), ("bias", bias)):
         if shape_of(value) != shape:
             raise ValueError(f"{operation}: {name} {shape_of(value)} for x {shape_of(x)}: give {shape}")
-    return weight, bias
+    return promoted(x, weight, bias), weight, bias
 
 
-def _check_epsilon(operation, epsilon):
-    if not (math.isfinite(epsilon) and epsilon >= 0):
-        raise ValueError(f"{operation}: epsilon = {epsilon}: give a finite number of at least 0")
+def _check_number(operation, name, value, most=math.inf):
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{operation}: {name} = {value!r} is not a number")
+    if not (math.isfinite(value) and 0 <= value <= most):
+        wanted = "a finite number of at least 0" if most == math.inf else f"a number from 0 to {most}"
+        raise ValueError(f"{operation}: {name} = {value}: give {wanted}")
+
+
+def _check_running(operation, name, running, x, written):
+    """Running values are NumPy arrays, which training changes in place."""
+    if not isinstance(running, np.ndarray) or running.dtype.kind != "f":
+        kind = running.dtype if isinstance(running, np.ndarray) else type(running).__name__
+        raise TypeError(f"{operation}: {name} is a {kind}: give a NumPy array of float32 or float64")
+    if running.shape != shape_of(x)[-1:]:
+        raise ValueError(f"{operation}: {name} {running.shape} for x {shape_of(x)}: give {shape_of(x)[-1:]}")
+    if written and not running.flags.writeable:
+        raise ValueError(f"{operation}: {name} is read-only: training writes to it, give a copy")
 
 
 def batch_norm(
@@ -173,7 +196,7 @@ def batch_norm(
     Args:
         x: (N, ..., channels), float32 or float64.
         weight, bias: (channels,); 1 and 0 when they are left out.
-        running_mean, running_var: (channels,) NumPy arrays; in training they move by `momentum` towards the
+        running_mean, running_var: (channels,) NumPy arrays of floats; in training they move by `momentum` towards the
             batch's mean and (unbiased) variance, in place.
         training: take mean and variance from the batch; else from the running arrays.
         momentum: in [0, 1].
@@ -183,7 +206,8 @@ def batch_norm(
     The variance is taken in two passes, so it is never negative and a large mean costs no digits.
 
     Errors: ValueError for shapes that do not fit, for a batch without values, or of a single value a channel in
-    training; outside training, without running arrays.
+    training; outside training, without running arrays. TypeError for running values that are no NumPy arrays of
+    floats.
 
     >>> import chainrule as cr, numpy as np
     >>> cr.batch_norm(np.array([[1.0], [3.0]]), epsilon=0.0)
@@ -191,27 +215,26 @@ def batch_norm(
            [ 1.]])
     """
     name = "batch_norm"
-    x = as_array(x)
+    x = as_array(x, name)
     if len(shape_of(x)) < 2:
         raise ValueError(f"{name}: x {shape_of(x)} is not (N, ..., channels)")
     channels = shape_of(x)[-1:]
-    weight, bias = _affine(name, x, channels, weight, bias)
-    _check_epsilon(name, epsilon)
-    if not 0 <= momentum <= 1:
-        raise ValueError(f"{name}: momentum = {momentum}: give a number from 0 to 1")
+    x, weight, bias = _affine(name, x, channels, weight, bias)
+    _check_number(name, "epsilon", epsilon)
+    _check_number(name, "momentum", momentum, 1)
     for label, running in (("running_mean", running_mean), ("running_var", running_var)):
-        if running is not None and np.shape(running) != channels:
-            raise ValueError(f"{name}: {label} {np.shape(running)} for x {shape_of(x)}: give {channels}")
+        if running is not None:
+            _check_running(name, label, running, x, training)
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError(f"{name}: outside training running_mean and running_var are needed")
-        scale = (1 / np.sqrt(running_var + epsilon)).astype(unbox(x).dtype)
-        y = add(multiply(subtract(x, running_mean.astype(unbox(x).dtype)), multiply(weight, scale)), bias)
-        if relu:
-            from chainrule.gates.functions import relu as rectify
-
-            y = rectify(y)
-        return y
+        dtype = unbox(x).dtype
+        with np.errstate(
+            divide="ignore", invalid="ignore"
+        ):  # a variance of 0 gives infinities, as division does
+            inverse = (1 / np.sqrt(running_var + epsilon)).astype(dtype)
+        y = add(multiply(subtract(x, running_mean.astype(dtype)), multiply(weight, inverse)), bias)
+        return rectify(y) if relu else y
     count = math.prod(shape_of(x)[:-1])
     if count < 2:
         raise ValueError(f"{name}: x {shape_of(x)} has {count} values a channel: training needs two or more")
@@ -242,10 +265,11 @@ def layer_norm(x, weight=None, bias=None, dimensions=1, epsilon=1e-5):
     array([[-1.,  1.]])
     """
     name = "layer_norm"
-    x = as_array(x)
+    x = as_array(x, name)
+    dimensions = integer(name, "dimensions", dimensions)
     if not 1 <= dimensions <= len(shape_of(x)):
-        raise ValueError(f"{name}: dimensions {dimensions} of x {shape_of(x)}")
+        raise ValueError(f"{name}: dimensions {dimensions} of x {shape_of(x)}: give 1 to {len(shape_of(x))}")
     shape = shape_of(x)[len(shape_of(x)) - dimensions :]
-    weight, bias = _affine(name, x, shape, weight, bias)
-    _check_epsilon(name, epsilon)
+    x, weight, bias = _affine(name, x, shape, weight, bias)
+    _check_number(name, "epsilon", epsilon)
     return LayerNorm(float(epsilon), dimensions)(x, weight, bias)

@@ -302,3 +302,10 @@ def as_sizes(operation, shape) -> tuple[int, ...]:
         except TypeError:
             raise TypeError(f"{operation}: shape {shape!r} must hold integers") from None
     return shape
+
+
+def promoted(x, *beside):
+    """x, in float64 where an array beside it is, for gates whose result takes the dtype of x."""
+    if unbox(x).dtype == np.float32 and any(unbox(v).dtype == np.float64 for v in beside):
+        return Astype(np.dtype(np.float64))(x)
+    return x
