@@ -13,7 +13,7 @@ def functional_call(model, params, *inputs):
     Args:
         model: a Module.
         params: {name: array or Tensor} as `named_parameters` and `state_dict` name them; parameters that are not
-            named keep their values.
+            named keep their values. One that is shared gets the value wherever it stands.
         inputs: what the model takes.
 
     Errors: ValueError for a name that is no parameter, or a value of another shape.
@@ -39,20 +39,24 @@ def functional_call(model, params, *inputs):
         raise ValueError(
             f"functional_call: {unknown} are no parameters of the model: it has {sorted(places)}"
         )
+    owners = {name: getattr(*place) for name, place in places.items()}
+    shared = {}
+    for name, place in places.items():
+        shared.setdefault(id(owners[name]), []).append(place)
     before = []
     try:
         for name, value in params.items():
-            module, attribute = places[name]
-            own = getattr(module, attribute)
+            own = owners[name]
             if shape_of(value) != own.shape:
                 raise ValueError(
                     f"functional_call: {name} has shape {own.shape}, the value given {shape_of(value)}"
                 )
-            before.append((module, attribute, own))
-            setattr(module, attribute, value)
+            for module, attribute in shared[id(own)]:
+                before.append((module, attribute, getattr(module, attribute)))
+                setattr(module, attribute, value)
         return model(*inputs)
     finally:
-        for module, attribute, own in before:
+        for module, attribute, own in reversed(before):
             setattr(module, attribute, own)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from chainrule.autodiff.box import shape_of
+from chainrule.gates.convolution import integer
 from chainrule.gates.matmul import linear
+from chainrule.gates.shape import as_array
 from chainrule.nn.initialise import as_generator, by_name
 from chainrule.nn.module import Module, Parameter
 
@@ -21,22 +24,27 @@ class Linear(Module):
 
     Attributes: weight (in_features, out_features); bias (out_features,) or None.
 
-    Errors: ValueError for sizes below 1 or an unknown initialisation; at the call, for x of another width.
+    Errors: ValueError for sizes below 1 or an unknown initialisation, TypeError for sizes that are no integers; at
+    the call, ValueError for x of another width.
     """
 
     def __init__(self, in_features, out_features, bias=True, initialise="he", rng=None, dtype=np.float32):
+        in_features = integer("Linear", "in_features", in_features)
+        out_features = integer("Linear", "out_features", out_features)
         if in_features < 1 or out_features < 1:
             raise ValueError(f"Linear: {in_features} in, {out_features} out: both must be at least 1")
         if initialise not in by_name:
             raise ValueError(f"Linear: initialise {initialise!r} is not one of {sorted(by_name)}")
-        shape = (int(in_features), int(out_features))
+        shape = (in_features, out_features)
         self.weight = Parameter(by_name[initialise](shape, as_generator(rng), dtype))
         self.bias = Parameter(np.zeros(out_features, dtype)) if bias else None
 
     def forward(self, x):
-        if len(np.shape(x)) == 0 or x.shape[-1] != self.weight.shape[0]:
+        x = as_array(x, "Linear")
+        shape = shape_of(x)
+        if not shape or shape[-1] != self.weight.shape[0]:
             raise ValueError(
-                f"Linear: x {tuple(np.shape(x))} has not the {self.weight.shape[0]} features that the weight "
+                f"Linear: x {shape} has not the {self.weight.shape[0]} features that the weight "
                 f"{self.weight.shape} takes"
             )
         return linear(x, self.weight, self.bias)

@@ -114,7 +114,8 @@ class Module:
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Copy values into the parameters and buffers. All is checked before anything is changed.
 
-        Errors: ValueError naming keys that are missing or not known, shapes or dtypes that differ.
+        Errors: ValueError naming keys that are missing or not known, shapes or dtypes that differ, and what is
+        read-only here.
         """
         parameters, buffers = dict(self.named_parameters()), dict(self.named_buffers())
         own = {**parameters, **buffers}
@@ -129,6 +130,11 @@ class Module:
                 raise ValueError(
                     f"load_state_dict: {name} is {value.dtype} {value.shape}, the model's is "
                     f"{place.dtype} {place.shape}"
+                )
+            held = place if isinstance(place, np.ndarray) else place.value
+            if not held.flags.writeable:
+                raise ValueError(
+                    f"load_state_dict: {name} is read-only in the model: give it a copy of its array"
                 )
         for name, parameter in parameters.items():
             parameter.value[...] = state[name]
