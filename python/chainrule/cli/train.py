@@ -163,7 +163,7 @@ class Silence(Callback):
 
 def interrupted(save: SaveRun) -> int:
     """After Ctrl-C: the last finished epoch stays, with metrics and a report."""
-    if not save.folder.exists:
+    if not save.folder.exists and save.unwritten is None:
         print(
             "chainrule: interrupted before the first epoch was done: nothing was written",
             file=sys.stderr,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -170,28 +172,33 @@ class Job:
 
 
 class SaveRun(Callback):
-    """Writes the run folder: after the first epoch all of it, after each the checkpoint and the metrics."""
+    """Writes the run folder: after the first epoch all of it, later the checkpoint and the metrics.
 
-    def __init__(self, job: Job, folder: RunFolder, report: Callable[[Checkpoint], str]):
+    Where epochs are short, not every one is written: waiting for the disk would take longer than training. The
+    state after each is kept in memory, and `finish` writes the last.
+    """
+
+    def __init__(
+        self, job: Job, folder: RunFolder, report: Callable[[Checkpoint], str], seconds: float = 1.0
+    ):
         self.job = job
         self.folder = folder
         self.report = report
+        self.seconds = seconds  # the least time between two writes
+        self.written_at = -math.inf
+        self.unwritten: Checkpoint | None = None
         self.reported = 0  # the epoch of the report that was written last
 
     def epoch_end(self, record: EpochRecord) -> None:
         self.job.history.append(record)
-        checkpoint = self.job.checkpoint()
-        files = {CHECKPOINT: to_bytes(checkpoint), METRICS: metrics_csv(checkpoint.history)}
-        if not self.folder.exists:
-            files |= {
-                SETTINGS: to_toml(checkpoint.settings).encode(),
-                REPORT: self.report(checkpoint).encode(),
-            }
-            self.reported = checkpoint.epoch
-        self.folder.write(files)
+        self.unwritten = self.job.checkpoint()
+        if time.monotonic() - self.written_at >= self.seconds:
+            self._write(self.unwritten)
 
     def finish(self) -> Checkpoint:
-        """Write what follows from the checkpoint, once training has ended, however it did. Returns it."""
+        """Write all that is not, once training has ended, however it did. Returns the last epoch's checkpoint."""
+        if self.unwritten is not None:
+            self._write(self.unwritten)
         checkpoint = read_checkpoint(self.folder / CHECKPOINT)
         files = {
             METRICS: metrics_csv(checkpoint.history),
@@ -201,6 +208,18 @@ class SaveRun(Callback):
             files[REPORT] = self.report(checkpoint).encode()
         self.folder.write(files)
         return checkpoint
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        files = {CHECKPOINT: to_bytes(checkpoint), METRICS: metrics_csv(checkpoint.history)}
+        if not self.folder.exists:
+            files |= {
+                SETTINGS: to_toml(checkpoint.settings).encode(),
+                REPORT: self.report(checkpoint).encode(),
+            }
+            self.reported = checkpoint.epoch
+        self.folder.write(files)
+        self.unwritten = None
+        self.written_at = time.monotonic()
 
 
 def normalised(normaliser: Normaliser, images: np.ndarray) -> np.ndarray:

@@ -59,6 +59,7 @@ import pytest
         (["train", "--config", "."], "config: .: Is a directory"),
         (["train", "--out", "n" * 300], "File name too long"),
         (["train", "--out", "/proc/nothing/run"], "out: /proc/nothing/run cannot be made"),
+        (["train", "--out", "/sys/run"], "out: /sys/run cannot be made"),
         (["train", "--out", "/dev/null"], "out: /dev/null is there and no folder"),
         (["train", "--out", "/dev/null/run"], "out: /dev/null/run cannot be made"),
         (["train", "--quiet", "--l2", "1e300"], "before the first step"),

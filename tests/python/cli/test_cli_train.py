@@ -51,6 +51,17 @@ def test_train_is_the_whole_job_with_one_word(command, place):
     assert f"{right} of 355" in page
 
 
+def test_train_help_lists_every_flag_with_its_default(command):
+    status, out, err = command("train", "--help")
+    assert (status, err) == (0, "")
+    flags = "data root model hidden epochs batch-size lr momentum l1 l2 normalize seed out resume config"
+    for flag in flags.split():
+        assert f"--{flag} " in out
+    assert "learning rate (default: 0.05)" in " ".join(out.split())
+    assert "predict" in command("--help").out
+    assert "instruction set" in command("config").out
+
+
 def test_train_numbers_its_folders(quick, command, place):
     for _ in range(2):
         assert command("train", "--epochs", 1, "--quiet", "--model", "softmax").status == 0

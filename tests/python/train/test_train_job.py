@@ -8,9 +8,11 @@ import pytest
 
 import chainrule as cr
 from chainrule.train import (
+    Callback,
     CheckpointError,
     Job,
     RunFolder,
+    SaveRun,
     SettingsError,
     Trained,
     TrainError,
@@ -203,10 +205,14 @@ def test_resume_wants_the_data_that_the_run_began_with(train, npz, tmp_path):
     Job.resumed(trained, TrainSettings(epochs=2, data=str(moved), model="softmax"))
     arrays["x_train"][3, 1, 1] ^= 1
     np.savez(npz, **arrays)
-    with pytest.raises(SettingsError, match=r"^data: the training set is not the one that the run began with"):
+    with pytest.raises(
+        SettingsError, match=r"^data: the training set is not the one that the run began with"
+    ):
         Job.resumed(trained, TrainSettings(epochs=2, **settings))
     np.savez(npz, x=np.zeros((20, 5, 5), np.uint8), y=np.arange(20) % 3)
-    with pytest.raises(TrainError, match=r"^data: inputs of rows have shape \(5, 5, 1\), the run was trained on"):
+    with pytest.raises(
+        TrainError, match=r"^data: inputs of rows have shape \(5, 5, 1\), the run was trained on"
+    ):
         Job.resumed(trained, TrainSettings(epochs=2, **settings))
     np.savez(npz, x=np.zeros((40, 4, 4), np.uint8), y=np.arange(40) % 5)
     with pytest.raises(TrainError, match=r"^data: rows has 5 classes, the run knows 3"):
@@ -219,3 +225,29 @@ def test_a_range_too_small_to_scale_is_one_line(tmp_path):
     x[0] = 1e-45  # the least float32: its reciprocal is finite in float64, and so this can be trained on
     np.savez(path, x=x, y=np.arange(20) % 2)
     assert Job.new(TrainSettings(data=str(path), model="softmax")).value_range[1] > 0
+
+
+# When a run's state is written
+
+
+@pytest.mark.parametrize(("seconds", "written"), [(0.0, [1, 2, 3, 4]), (1e9, [1, 1, 1, 1])])
+def test_short_epochs_are_written_at_most_so_often_and_the_last_always(tmp_path, seconds, written):
+    folder = RunFolder.named(str(tmp_path / "run"))
+    job = Job.new(TrainSettings(model="softmax", epochs=4))
+    save = SaveRun(job, folder, lambda checkpoint: f"report of epoch {checkpoint.epoch}", seconds)
+    found = []
+
+    class Look(Callback):
+        def epoch_end(self, record):
+            lines = (folder / METRICS).read_text().splitlines()
+            found.append(read_checkpoint(folder / CHECKPOINT).epoch)
+            assert len(lines) == found[-1] + 1
+
+    job.run([save, Look()])
+    assert found == written
+    assert (folder / REPORT).read_text() == "report of epoch 1"
+    checkpoint = save.finish()
+    assert checkpoint.epoch == read_checkpoint(folder / CHECKPOINT).epoch == 4
+    assert len((folder / METRICS).read_text().splitlines()) == 5
+    assert (folder / REPORT).read_text() == "report of epoch 4"
+    folder.release()
