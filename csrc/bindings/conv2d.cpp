@@ -110,6 +110,24 @@ py::object weight_gradient(Operand& x, Operand& g, int64_t height, int64_t width
   return result;
 }
 
+template <class T>
+py::tuple epilogue_gradient(Operand& g, Operand& y) {
+  if (g.shape() != y.shape() || y.dimensions() < 1)
+    throw std::invalid_argument("conv2d_epilogue_gradient: gradient " + shape_text(g.shape()) +
+                                " for an output of " + shape_text(y.shape()));
+  g.as<T>();
+  y.as<T>();
+  const int64_t filters = y.size(y.dimensions() - 1);
+  T *dz, *dbias;
+  py::object through = new_array<T>(y.shape(), &dz), bias = new_array<T>(Shape{filters}, &dbias);
+  {
+    MaybeUnlocked unlocked(y.elements());
+    conv2d_epilogue_gradient<T>(filters > 0 ? y.elements() / filters : 0, filters, g.data<T>(), y.data<T>(),
+                                dz, dbias);
+  }
+  return py::make_tuple(through, bias);
+}
+
 // An operand for a bias, or nothing for None.
 class OptionalOperand {
  public:
@@ -155,6 +173,15 @@ void bind_conv2d(py::module_& m) {
                                                     : weight_gradient<double>(a, g, height, width, window);
       },
       py::arg("x"), py::arg("gradient"), py::arg("height"), py::arg("width"), py::arg("window"));
+  m.def(
+      "conv2d_epilogue_gradient",
+      [](py::handle gradient, py::handle output) {
+        const char* name = "conv2d_epilogue_gradient";
+        Operand g(name, "gradient", gradient), y(name, "output", output);
+        return common_dtype(g, y) == Dtype::float32 ? epilogue_gradient<float>(g, y)
+                                                    : epilogue_gradient<double>(g, y);
+      },
+      py::arg("gradient"), py::arg("output"));
   m.def(
       "set_conv_algorithm", [](const std::string& name) { set_conv_algorithm(parse_conv_algorithm(name)); },
       py::arg("name"));

@@ -80,6 +80,20 @@ void depthwise_weights(const DepthwiseWeights<T>& w) {
     });
 }
 
+template <class T>
+void epilogue_gradient(const T* g, const T* y, int64_t rows, int64_t columns, T* out, T* sums) {
+  for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+    Vec<T> parts[4] = {};
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t at = i * columns + c;
+      const Vec<T> passed = get(y + at) > T(0) ? get(g + at) : Vec<T>{};
+      put(out + at, passed);
+      parts[i % 4] += passed;
+    }
+    put(sums + c, (parts[0] + parts[1]) + (parts[2] + parts[3]));
+  });
+}
+
 // The instance for a tile's size, found once for each tile.
 template <class Tile, template <int, int> class Instance, int rows>
 void dispatch(const Tile& t, int lanes_of_panel) {
@@ -116,6 +130,7 @@ void fill(Conv2dKernels<T>& kernels) {
   };
   kernels.depthwise_row = depthwise_row<T>;
   kernels.depthwise_weights = depthwise_weights<T>;
+  kernels.epilogue_gradient = epilogue_gradient<T>;
 }
 
 }  // namespace

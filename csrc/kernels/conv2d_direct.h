@@ -76,6 +76,8 @@ struct Conv2dKernels {
   void (*weight_tile)(const WeightTile<T>& tile);
   void (*depthwise_row)(const DepthwiseRow<T>& row);
   void (*depthwise_weights)(const DepthwiseWeights<T>& weights);
+  // The way back through an epilogue: out = g where y > 0, else 0; sums[j] = the sum of out over the rows.
+  void (*epilogue_gradient)(const T* g, const T* y, int64_t rows, int64_t columns, T* out, T* sums);
 };
 
 }  // namespace chainrule

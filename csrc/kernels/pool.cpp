@@ -83,9 +83,40 @@ void max_forward(const PoolGeometry& p, const T* image, int64_t row, T* values, 
   }
 }
 
+// Where windows do not overlap each pixel has one reader at most.
+template <class T, class Index>
+void scatter_apart(const PoolGeometry& p, const T* gradient, const Index* indices, int64_t row, T* out) {
+  for (int64_t i = 0; i < p.width * p.channels; ++i) out[i] = T(0);
+  const Windows h = windows_of(row, p.stride_height, p.top, p.kernel_height, p.out_height);
+  if (h.first >= h.last) return;
+  const int64_t first = (row + p.top - h.first * p.stride_height) * p.kernel_width;
+  gradient += h.first * p.out_width * p.channels;
+  indices += h.first * p.out_width * p.channels;
+  for (int64_t j = 0; j < p.out_width; ++j) {
+    const Span w = window(j, p.stride_width, p.left, p.kernel_width, p.width);
+    T* to = out + w.first * p.channels;
+    const auto begin = static_cast<Index>(first + w.first - w.start);
+    for (int64_t c = 0; c < p.channels; ++c) {
+      // Which pixel won is a matter of chance: bits are masked, so that no branch has to guess it.
+      typename VecOf<T>::integer bits;
+      std::memcpy(&bits, gradient + c, sizeof bits);
+      const auto index = static_cast<Index>(indices[c] - begin);
+      for (int64_t x = 0; x < w.last - w.first; ++x) {
+        const auto kept = bits & -static_cast<typename VecOf<T>::integer>(index == x);
+        std::memcpy(to + x * p.channels + c, &kept, sizeof kept);
+      }
+    }
+    gradient += p.channels;
+    indices += p.channels;
+  }
+}
+
 template <class T, class Index>
 void max_scatter(const PoolGeometry& p, const T* gradient, const Index* indices, int64_t row, T* out) {
   constexpr int L = lanes<T>;
+  // Vectors of few channels are mostly idle: one value at a time is quicker.
+  if (p.stride_height >= p.kernel_height && p.stride_width >= p.kernel_width && p.channels < 2 * L)
+    return scatter_apart<T, Index>(p, gradient, indices, row, out);
   const Windows h = windows_of(row, p.stride_height, p.top, p.kernel_height, p.out_height);
   for (int64_t i = 0; i < p.width; ++i, out += p.channels) {
     const Windows w = windows_of(i, p.stride_width, p.left, p.kernel_width, p.out_width);

@@ -8,7 +8,7 @@
 
 #include <cstdint>
 #include <cstring>
-#if defined(__AVX512F__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -137,6 +137,23 @@ inline T sum_lanes(typename SizedVec<T, bytes>::type v) {
   } else {
     return v[0] + v[1];
   }
+}
+
+// 64-bit lanes, for products of 32-bit words.
+typedef uint64_t WideVec __attribute__((vector_size(vector_bytes)));
+constexpr int wide_lanes = vector_bytes / 8;
+
+// The low 32 bits of each lane times `factor`, all 64 bits of it.
+inline WideVec widening_multiply(WideVec a, uint32_t factor) {
+#if defined(__AVX512F__)
+  return (WideVec)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(factor));
+#elif defined(__AVX2__)
+  return (WideVec)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(factor));
+#elif defined(__SSE2__)
+  return (WideVec)_mm_mul_epu32((__m128i)a, _mm_set1_epi64x(factor));
+#else
+  return (a & 0xffffffffu) * factor;
+#endif
 }
 
 // NaN wins over every number; of equal values the first argument is taken.

@@ -17,7 +17,7 @@ import operator
 import numpy as np
 
 from chainrule import _core
-from chainrule.autodiff.box import shape_of
+from chainrule.autodiff.box import Box, shape_of
 from chainrule.autodiff.gate import Gate
 from chainrule.gates.arithmetic import add, add_tangents
 from chainrule.gates.functions import relu_gradient
@@ -64,7 +64,7 @@ def padding_of(operation: str, padding, sizes, kernel, stride, dilation) -> tupl
         result = []
         for size, k, s, d in zip(sizes, kernel, stride, dilation, strict=True):
             total = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0) if s > 0 else 0
-            result += [total // 2, total - total // 2]
+            result += [total // 2, in_64_bits(operation, "padding", total - total // 2)]
         return tuple(result)
     if isinstance(padding, (tuple, list)) and any(isinstance(p, (tuple, list)) for p in padding):
         if len(padding) != 2 or any(not isinstance(p, (tuple, list)) or len(p) != 2 for p in padding):
@@ -103,14 +103,19 @@ class Conv2d(Gate):
 
     def backward(self, gradient):
         x, w = self.kept[:2]
-        gradient = self.through_relu(gradient)
+        bias_gradient = None
+        has_bias = len(self.inputs) == 3
+        if self.relu and has_bias and not (isinstance(gradient, Box) or isinstance(self.kept[2], Box)):
+            gradient, bias_gradient = _core.conv2d_epilogue_gradient(gradient, self.kept[2])
+        else:
+            gradient = self.through_relu(gradient)
+            if has_bias and self.wants(2):
+                bias_gradient = sum(gradient, axis=(0, 1, 2))
         gradients = (
             conv2d_input_gradient(gradient, w, shape_of(x), self.window) if self.wants(0) else None,
             conv2d_weight_gradient(x, gradient, shape_of(w), self.window) if self.wants(1) else None,
         )
-        if len(self.inputs) == 3:
-            gradients += (sum(gradient, axis=(0, 1, 2)) if self.wants(2) else None,)
-        return gradients
+        return (*gradients, bias_gradient) if has_bias else gradients
 
     def jvp(self, x_tangent, w_tangent, bias_tangent=None):
         x, w = self.kept[:2]
@@ -255,12 +260,12 @@ def conv2d_relu(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
 
 
 def _conv2d(x, w, bias, stride, padding, dilation, groups, relu):
-    x, w = as_array(x), as_array(w)
+    x, w = as_array(x, "conv2d"), as_array(w, "conv2d", "weights")
     window = window_of("conv2d", shape_of(x), _kernel_size("conv2d", x, w), stride, padding, dilation, groups)
     gate = Conv2d(window, relu)
     if bias is None:
         return gate(x, w)
-    bias = as_array(bias)
+    bias = as_array(bias, "conv2d", "bias")
     return gate(promoted(x, bias), w, bias)
 
 
@@ -285,7 +290,7 @@ def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, dil
     (1, 4, 4, 1)
     """
     name = "conv_transpose2d"
-    x, w = as_array(x), as_array(w)
+    x, w = as_array(x, name), as_array(w, name, "weights")
     kernel = _kernel_size(name, x, w)
     if isinstance(padding, str):
         raise ValueError(
@@ -330,5 +335,5 @@ def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, dil
     gate = Conv2dInputGradient(tuple(size), window, transposed=True)
     if bias is None:
         return gate(x, w)
-    bias = as_array(bias)
+    bias = as_array(bias, name, "bias")
     return gate(promoted(x, bias), w, bias)
