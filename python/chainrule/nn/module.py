@@ -44,6 +44,7 @@ class Module:
     training = True
 
     def forward(self, *inputs):
+        """What calling the module computes; a subclass defines it."""
         raise TypeError(f"{type(self).__name__}.forward is not defined: a module defines it")
 
     def __call__(self, *inputs):
