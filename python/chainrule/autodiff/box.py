@@ -20,6 +20,7 @@ class Box:
     `watch` is unset until somebody takes or changes a leaf's memory; see `change.py`.
     """
 
+    is_gate = False
     __slots__ = ("__weakref__", "gate", "grad", "read", "requires_grad", "tangent", "trace", "value", "watch")
 
     def __init__(self, value, gate=None):

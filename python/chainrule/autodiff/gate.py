@@ -58,13 +58,12 @@ class Gate:
     """
 
     # Set when the gate becomes a node: for each input the gate that made it, the leaf Tensor, or the array or
-    # number that was given; and the gates alone, None for the others.
+    # number that was given; and whether a gradient for it leads to anything that requires one.
     inputs: tuple | None = None
-    parents: list | None = None
+    needs: list | None = None
     # The time at which the gate was applied, on the clock of change.py; a traced gate is never too old.
     time = float("inf")
-    # A gate in a graph is there because something it reads requires a gradient.
-    requires_grad = True
+    is_gate = True  # tells an edge that leads to a gate from one that ends at a Box
     # What forward kept for backward: a tuple.
     kept = None
     # Of each kept value, whether it is an input (its number), the output, or something else; see trace.py.
@@ -78,9 +77,11 @@ class Gate:
     jvp = None
 
     def forward(self, *arrays):
+        """The value, from the inputs' values; a subclass defines it."""
         raise TypeError(f"{type(self).__name__}.forward is not defined: a gate defines forward and backward")
 
     def backward(self, gradient):
+        """The gradient for each input, from that of the value; a subclass defines it."""
         raise TypeError(f"{type(self).__name__}.backward is not defined: a gate defines forward and backward")
 
     def keep(self, *values):
@@ -89,7 +90,7 @@ class Gate:
 
     def wants(self, i: int) -> bool:
         """Whether the gradient of input i leads to anything that requires one."""
-        return getattr(self.inputs[i], "requires_grad", False)
+        return self.needs[i]
 
     def __call__(self, *inputs):
         """Apply the gate. Arrays give an array; with a Tensor among the inputs the result is a Tensor."""
@@ -97,27 +98,30 @@ class Gate:
             raise ValueError(
                 f"{type(self).__name__}: this gate is applied already: it is one node of a graph, make a new one"
             )
-        values, edges, parents = [], [], []
+        values, edges, needs = [], [], []
         boxed = needed = False
         for x in inputs:
             if isinstance(x, Box):
                 if x.trace is not None:
                     return apply_traced(self, inputs)
                 boxed = True
-                if x.requires_grad:
-                    needed = True
                 values.append(x.value)
-                parent = x.gate
-                parents.append(parent)
-                if parent is None:
+                gate = x.gate
+                if gate is None:
                     x.read = True
                     edges.append(x)
+                    need = x.requires_grad
+                    needs.append(need)
+                    if need:
+                        needed = True
                 else:
-                    edges.append(parent)
+                    edges.append(gate)
+                    needs.append(True)
+                    needed = True
             else:
                 values.append(x)
                 edges.append(x)
-                parents.append(None)
+                needs.append(False)
         data = self.forward(*values)
         if not boxed:
             return data
@@ -128,7 +132,7 @@ class Gate:
         if needed and recording.on:
             # Edges lead to gates, not to Tensors: a value that no backward rule kept is freed at once.
             self.inputs = edges
-            self.parents = parents
+            self.needs = needs
             self.time = clock.now
             result.gate = self
             result.requires_grad = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import compress
+
 import numpy as np
 
 from chainrule import _core
@@ -79,8 +81,8 @@ def walk(seeds, send, retain_graph: bool) -> None:
                 f"backward: the graph was freed by an earlier backward (at {type(gate).__name__}): compute the "
                 "loss again, or pass retain_graph=True to the first backward"
             )
-        for edge in gate.parents:
-            if edge is not None:
+        for edge in compress(gate.inputs, gate.needs):
+            if edge.is_gate:
                 if edge in waiting:
                     waiting[edge] += 1
                 else:
@@ -97,45 +99,48 @@ def walk(seeds, send, retain_graph: bool) -> None:
     while ready:
         gate, upstream = ready.pop()
         gradients = gate.backward(upstream)
-        if type(gradients) is not tuple or len(gradients) != len(gate.parents):
+        if type(gradients) is not tuple or len(gradients) != len(gate.needs):
             gradients = one_each(gate, gradients)
         if not retain_graph:
             gate.kept = FREED
-        for parent, part, edge in zip(gate.parents, gradients, gate.inputs, strict=True):
-            if parent is None:
-                if part is not None and isinstance(edge, Box) and edge.requires_grad:
+        for edge, need, part in zip(gate.inputs, gate.needs, gradients):  # noqa: B905, a keyword costs here
+            if not need:
+                continue
+            if not edge.is_gate:
+                if part is not None:
                     send(edge, part, upstream)
                 continue
-            left = waiting[parent] - 1
-            waiting[parent] = left
+            left = waiting[edge] - 1
+            waiting[edge] = left
             if part is not None:
-                if parent not in arrived:
+                if edge not in arrived:
                     if left == 0:
-                        ready.append((parent, part))
+                        ready.append((edge, part))
                         continue
-                    arrived[parent] = part
-                elif parent in own:
-                    arrived[parent] += part
+                    arrived[edge] = part
+                elif edge in own:
+                    arrived[edge] += part
                 else:
-                    arrived[parent] = arrived[parent] + part
-                    own.add(parent)
+                    arrived[edge] = arrived[edge] + part
+                    own.add(edge)
             if left == 0:
-                if parent in arrived:
-                    ready.append((parent, arrived.pop(parent)))
+                if edge in arrived:
+                    ready.append((edge, arrived.pop(edge)))
                 else:
-                    _pass_over(parent, waiting, arrived, ready)
+                    _pass_over(edge, waiting, arrived, ready)
 
 
 def _pass_over(gate: Gate, waiting: dict, arrived: dict, ready: list) -> None:
     """A gate that no gradient reached sends none: its inputs wait for one reader less."""
     stack = [gate]
     while stack:
-        for parent in stack.pop().parents:
-            if parent is None:
+        gate = stack.pop()
+        for edge in compress(gate.inputs, gate.needs):
+            if not edge.is_gate:
                 continue
-            waiting[parent] -= 1
-            if waiting[parent] == 0:
-                if parent in arrived:
-                    ready.append((parent, arrived.pop(parent)))
+            waiting[edge] -= 1
+            if waiting[edge] == 0:
+                if edge in arrived:
+                    ready.append((edge, arrived.pop(edge)))
                 else:
-                    stack.append(parent)
+                    stack.append(edge)

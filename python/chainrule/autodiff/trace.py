@@ -67,7 +67,7 @@ class Trace:
         gate.inputs = tuple(
             (x if x.gate is None else x.gate) if mine else None for x, mine in zip(inputs, own, strict=True)
         )
-        gate.parents = [x.gate if mine else None for x, mine in zip(inputs, own, strict=True)]
+        gate.needs = own
         result = box_result(output, None if self.forward_mode else gate)
         result.trace = self
         result.requires_grad = True
@@ -117,17 +117,17 @@ def _apply_base(gate, inputs):
     values = [v.view() if isinstance(v, np.ndarray) else v for v in values]
     boxes = [x for x in inputs if isinstance(x, Box)]
     if boxes:
-        parents = [x.gate if isinstance(x, Box) else None for x in inputs]
-        edges = [x if parent is None else parent for x, parent in zip(inputs, parents, strict=True)]
+        needs = [isinstance(x, Box) and x.requires_grad for x in inputs]
+        edges = [x.gate if isinstance(x, Box) and x.gate is not None else x for x in inputs]
         for leaf in edges:
             if isinstance(leaf, Box):
                 leaf.read = True
     output = data = gate.forward(*values)
     if boxes:
         data = np.asarray(data)
-        needed = recording.on and any(x.requires_grad for x in boxes)
+        needed = recording.on and any(needs)
         if needed:
-            gate.inputs, gate.parents, gate.time = edges, parents, clock.now
+            gate.inputs, gate.needs, gate.time = edges, needs, clock.now
         output = box_result(data, gate if needed else None)
     if gate.kept is None:
         gate.roles = None
@@ -169,7 +169,7 @@ def push_tangents(gate, tangents):
 def fresh(gate):
     """The same operation with the same settings, not yet applied."""
     new = copy.copy(gate)
-    new.inputs = new.parents = new.kept = None
+    new.inputs = new.needs = new.kept = None
     return new
 
 

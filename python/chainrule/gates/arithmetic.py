@@ -60,8 +60,8 @@ class Multiply(Gate):
     def backward(self, gradient):
         x, y = self.kept
         return (
-            sum_like(x, multiply(gradient, y)) if self.wants(0) else None,
-            sum_like(y, multiply(gradient, x)) if self.wants(1) else None,
+            sum_like(x, multiply(gradient, y)) if self.needs[0] else None,
+            sum_like(y, multiply(gradient, x)) if self.needs[1] else None,
         )
 
     def jvp(self, x_tangent, y_tangent):
