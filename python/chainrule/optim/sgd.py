@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from chainrule import _core
-from chainrule.autodiff.change import announce
-from chainrule.tensor import Tensor
+from chainrule.optim.optimizer import Optimizer, Setting
 
 
-class SGD:
+class SGD(Optimizer):
     """Gradient descent with momentum, Nesterov's momentum and weight decay.
 
     For each parameter w with gradient g:
@@ -19,18 +16,21 @@ class SGD:
         w <- w - lr v                        (or lr (g + momentum v) with Nesterov)
 
     With `decoupled`, the first line is left out and w also loses lr weight_decay w
-    (Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019). Nesterov's form is that of Sutskever
-    et al., On the Importance of Initialization and Momentum, 2013. The velocity starts at 0.
+    (Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 1, p. 3). Nesterov's form is
+    that of Sutskever et al., On the Importance of Initialization and Momentum, 2013, section 2, as PyTorch has it.
+    The velocity starts at 0.
 
     Args:
-        params: the parameters, an iterable of Tensors that require gradients.
+        params: the parameters, an iterable of Tensors that require gradients, or of dicts: groups with settings
+            of their own (see `Optimizer`).
         lr: the learning rate, at least 0; may be set anew between steps as `.lr`.
         momentum: in [0, 1).
         nesterov: needs momentum above 0.
         weight_decay: at least 0.
         decoupled: which weight decay.
 
-    Errors: ValueError for settings out of range, or no parameters; TypeError for what is no parameter.
+    Errors: ValueError for settings out of range, no parameters, or one given twice; TypeError for what is no
+    parameter.
 
     >>> import chainrule as cr
     >>> w = cr.tensor([1.0], requires_grad=True)
@@ -41,74 +41,40 @@ class SGD:
     array([0.8], dtype=float32)
     """
 
-    def __init__(self, params, lr, momentum=0.0, nesterov=False, weight_decay=0.0, decoupled=False):
-        self.params = list(params)
-        if not self.params:
-            raise ValueError("SGD: no parameters given")
-        for i, p in enumerate(self.params):
-            if not (isinstance(p, Tensor) and p.gate is None and p.requires_grad):
-                raise TypeError(f"SGD: parameter {i} is no leaf Tensor with requires_grad=True")
-        self.lr = lr
-        self.momentum = momentum
-        self.nesterov = nesterov
-        self.weight_decay = weight_decay
-        self.decoupled = decoupled
-        self._update([], [], [])  # the core checks the settings
-        self.velocities = [np.zeros_like(p.value) if momentum else None for p in self.params]
+    lr = Setting()
+    momentum = Setting()
+    nesterov = Setting()
+    weight_decay = Setting()
+    decoupled = Setting()
 
-    def _update(self, weights, gradients, velocities):
-        _core.sgd_step(
-            weights,
-            gradients,
-            velocities,
-            self.lr,
-            self.momentum,
-            self.nesterov,
-            self.weight_decay,
-            self.decoupled,
+    def __init__(self, params, lr, momentum=0.0, nesterov=False, weight_decay=0.0, decoupled=False):
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "nesterov": nesterov,
+                "weight_decay": weight_decay,
+                "decoupled": decoupled,
+            },
         )
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient, all in one call; others stay as they are."""
-        weights, gradients, velocities = [], [], []
-        for parameter, velocity in zip(self.params, self.velocities, strict=True):
-            if parameter.grad is not None:
-                weights.append(parameter.value)
-                gradients.append(parameter.grad.value)
-                velocities.append(velocity)
-        announce(parameter for parameter in self.params if parameter.grad is not None)
-        self._update(weights, gradients, velocities)
+    @property
+    def velocities(self) -> list:
+        """Each parameter's velocity, None where it has none."""
+        return [slot.arrays.get("velocity") for slots in self._slots for slot in slots]
 
-    def zero_grad(self) -> None:
-        """Forget every parameter's gradient."""
-        for parameter in self.params:
-            parameter.grad = None
+    def _state(self, settings):
+        return {"velocity": 0.0} if settings["momentum"] else {}
 
-    def state_dict(self) -> dict:
-        """The learning rate and a copy of each velocity, as {'lr': ..., 'velocity.0': ..., ...}."""
-        state = {"lr": self.lr}
-        for i, velocity in enumerate(self.velocities):
-            if velocity is not None:
-                state[f"velocity.{i}"] = velocity.copy()
-        return state
+    def _update(self, groups):
+        if not hasattr(_core, "adam_step"):  # the extension is older than parameter groups
+            return self._update_one_by_one(groups)
+        _core.sgd_step(groups)
 
-    def load_state_dict(self, state: dict) -> None:
-        """Take the learning rate and velocities from `state`. All is checked before anything is changed.
-
-        Errors: ValueError naming keys that are missing or not known, or shapes that differ.
-        """
-        own = self.state_dict()
-        if own.keys() != state.keys():
-            raise ValueError(
-                f"SGD.load_state_dict: missing {sorted(own.keys() - state.keys())}, not known "
-                f"{sorted(state.keys() - own.keys())}: another optimizer's state?"
-            )
-        for key, value in own.items():
-            if np.shape(value) != np.shape(state[key]):
-                raise ValueError(
-                    f"SGD.load_state_dict: {key} has shape {np.shape(state[key])}, here it is {np.shape(value)}"
-                )
-        self.lr = float(state["lr"])
-        for i, velocity in enumerate(self.velocities):
-            if velocity is not None:
-                velocity[...] = state[f"velocity.{i}"]
+    def _update_one_by_one(self, groups):
+        for settings, weights, gradients, states, _ in groups:
+            velocities = states.get("velocity", [None] * len(weights))
+            rows = [row for row in zip(weights, gradients, velocities, strict=True) if row[1] is not None]
+            columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
+            _core.sgd_step(*columns, **{k: v for k, v in settings.items() if k in self.defaults})
