@@ -36,6 +36,29 @@ void tap_tile(const TapTile<T>& t) {
                                  [&](Vec<T> sum, Vec<T>, int v) { return sum + bias[v]; });
 }
 
+template <class T, int filters, int vectors>
+void planar_tile(const PlanarTile<T>& t) {
+  constexpr int L = lanes<T>;
+  Vec<T> sums[filters][vectors];
+  clear_tile<T, filters, vectors>(sums);
+  const T* weights = t.weights;
+  for (int64_t row = 0; row < t.row_count; ++row) {
+    const T* x = t.x + t.rows[row];
+    for (int64_t tap = 0; tap < t.tap_count; ++tap, weights += filters)
+      multiply_add<T, filters, vectors>(sums, weights, 1, x + t.taps[tap]);
+  }
+  T values[filters][vectors * L];
+  for (int i = 0; i < filters; ++i) {
+    const Vec<T> bias = t.bias != nullptr ? broadcast(t.bias[i]) : Vec<T>{};
+    for (int v = 0; v < vectors; ++v) {
+      const Vec<T> sum = sums[i][v] + bias;
+      store<T>(&values[i][v * L], t.relu ? positive_part<T>(sum) : sum);
+    }
+  }
+  for (int p = 0; p < t.pixels; ++p)
+    for (int i = 0; i < filters; ++i) t.y[p * t.y_pixel + i] = values[i][p];
+}
+
 template <class T, int rows, int vectors>
 void weight_tile(const WeightTile<T>& t) {
   Vec<T> sums[rows][vectors];
@@ -96,10 +119,10 @@ void epilogue_gradient(const T* g, const T* y, int64_t rows, int64_t columns, T*
 
 // The instance for a tile's size, found once for each tile.
 template <class Tile, template <int, int> class Instance, int rows>
-void dispatch(const Tile& t, int lanes_of_panel) {
+void dispatch(const Tile& t, int wanted_rows, bool two_vectors) {
   if constexpr (rows > 0) {
-    if (t.rows != rows) return dispatch<Tile, Instance, rows - 1>(t, lanes_of_panel);
-    if (t.columns > lanes_of_panel)
+    if (wanted_rows != rows) return dispatch<Tile, Instance, rows - 1>(t, wanted_rows, two_vectors);
+    if (two_vectors)
       Instance<rows, 2>::run(t);
     else
       Instance<rows, 1>::run(t);
@@ -112,6 +135,10 @@ struct Instances {
   struct Tap {
     static void run(const TapTile<T>& t) { tap_tile<T, rows, vectors>(t); }
   };
+  template <int filters, int vectors>
+  struct Planar {
+    static void run(const PlanarTile<T>& t) { planar_tile<T, filters, vectors>(t); }
+  };
   template <int rows, int vectors>
   struct Weight {
     static void run(const WeightTile<T>& t) { weight_tile<T, rows, vectors>(t); }
@@ -123,10 +150,13 @@ void fill(Conv2dKernels<T>& kernels) {
   kernels.tile_rows = tile_rows;
   kernels.panel = panel<T>;
   kernels.tap_tile = [](const TapTile<T>& t) {
-    dispatch<TapTile<T>, Instances<T>::template Tap, tile_rows>(t, lanes<T>);
+    dispatch<TapTile<T>, Instances<T>::template Tap, tile_rows>(t, t.rows, t.columns > lanes<T>);
   };
   kernels.weight_tile = [](const WeightTile<T>& t) {
-    dispatch<WeightTile<T>, Instances<T>::template Weight, tile_rows>(t, lanes<T>);
+    dispatch<WeightTile<T>, Instances<T>::template Weight, tile_rows>(t, t.rows, t.columns > lanes<T>);
+  };
+  kernels.planar_tile = [](const PlanarTile<T>& t) {
+    dispatch<PlanarTile<T>, Instances<T>::template Planar, tile_rows>(t, t.filters, t.pixels > lanes<T>);
   };
   kernels.depthwise_row = depthwise_row<T>;
   kernels.depthwise_weights = depthwise_weights<T>;

@@ -25,6 +25,23 @@ struct TapTile {
   bool relu;          // max(0, .) at the end, which lets NaN through
 };
 
+// A tile of few filters, too few to fill the lanes: these run along the pixels of a row instead, and the
+// source is planar, each channel's row of pixels on its own.
+template <class T>
+struct PlanarTile {
+  const T* x;           // the source of the first pixel; two vectors are read from each offset
+  const int64_t* rows;  // the offset of each row of the window in each channel
+  int64_t row_count;
+  const int64_t* taps;  // the offset of each sample along such a row
+  int64_t tap_count;
+  const T* weights;  // (row_count, tap_count, filters)
+  T* y;
+  int64_t y_pixel;      // from an output pixel to the next; its filters lie side by side
+  int pixels, filters;  // at most panel and tile_rows
+  const T* bias;        // (filters,) or nullptr
+  bool relu;
+};
+
 // A tile of the weight gradient: up to tile_rows values of a run by up to `panel` filters, summed over
 // pixels.
 template <class T>
@@ -73,6 +90,7 @@ struct Conv2dKernels {
   int tile_rows;  // the most rows of a tile
   int panel;      // filters that packed weights hold side by side: two vectors
   void (*tap_tile)(const TapTile<T>& tile);
+  void (*planar_tile)(const PlanarTile<T>& tile);
   void (*weight_tile)(const WeightTile<T>& tile);
   void (*depthwise_row)(const DepthwiseRow<T>& row);
   void (*depthwise_weights)(const DepthwiseWeights<T>& weights);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "kernels/table.h"
 #include "ops/padded_band.h"
@@ -196,6 +197,59 @@ void run_tiles(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
   });
 }
 
+// Few filters: lanes run along the pixels of a row.
+template <class T>
+void run_planar(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
+  const auto& kernel = kernels<T>().conv2d;
+  const auto h_taps = static_cast<int64_t>(h.taps.size()), w_taps = static_cast<int64_t>(w.taps.size());
+  const int64_t panel = kernel.panel;
+  Scratch<T> weights(h_taps * p.depth * w_taps * p.columns);
+  T* to = weights.data();
+  for (const auto& i : h.taps)
+    for (int64_t d = 0; d < p.depth; ++d)
+      for (const auto& j : w.taps)
+        for (int64_t c = 0; c < p.columns; ++c)
+          *to++ = p.weights[(i.index * p.kernel_width + j.index) * p.sample + d * p.row + c * p.column];
+  std::vector<int64_t> taps;
+  for (const auto& j : w.taps) taps.push_back(j.offset);
+  over_regions(p.batch, h.count, w.count, h_taps * w_taps * p.depth * p.columns, panel, [&](const Region& r) {
+    const PaddedBand<T> band = band_of(p, h, w, r);
+    // Channel d of row i at planes[(i * depth + d) * width]; the tile reads whole vectors past a row's end.
+    const int64_t rows = (r.i1 - r.i0 - 1) * h.source_step + h.reach();
+    const int64_t columns = r.j1 - r.j0 - 1 + w.reach(), width = columns + panel;
+    Scratch<T> planes(rows * p.depth * width);
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t d = 0; d < p.depth; ++d) {
+        T* plane = planes.data() + (i * p.depth + d) * width;
+        const T* from = band.data() + i * band.row() + d;
+        for (int64_t j = 0; j < columns; ++j) plane[j] = from[j * p.depth];
+        std::fill(plane + columns, plane + width, T(0));
+      }
+    std::vector<int64_t> offsets;
+    for (const auto& i : h.taps)
+      for (int64_t d = 0; d < p.depth; ++d) offsets.push_back((i.offset * p.depth + d) * width);
+    PlanarTile<T> tile{};
+    tile.rows = offsets.data();
+    tile.row_count = static_cast<int64_t>(offsets.size());
+    tile.taps = taps.data();
+    tile.tap_count = w_taps;
+    tile.weights = weights.data();
+    tile.y_pixel = w.step * p.columns;
+    tile.filters = static_cast<int>(p.columns);
+    tile.bias = p.epilogue.bias;
+    tile.relu = p.epilogue.relu;
+    for (int64_t i = r.i0; i < r.i1; ++i)
+      for (int64_t j = r.j0; j < r.j1; j += panel) {
+        tile.x = planes.data() + (i - r.i0) * h.source_step * p.depth * width + j - r.j0;
+        tile.pixels = static_cast<int>(std::min(panel, r.j1 - j));
+        tile.y = p.target +
+                 ((r.n * p.target_height + h.first + i * h.step) * p.target_width + w.first + j * w.step) *
+                     p.columns;
+        kernel.planar_tile(tile);
+      }
+  });
+}
+
 // One channel a group: lanes run along the channels.
 template <class T>
 void run_depthwise(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
@@ -223,6 +277,15 @@ void run_depthwise(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
   });
 }
 
+// Whether lanes are better filled by pixels than by filters.
+template <class T>
+bool few_filters(const Pass<T>& p, const AxisPhase& w) {
+  const auto& kernel = kernels<T>().conv2d;
+  const int64_t vector = kernel.panel / 2, half = vector / 2;
+  return p.groups == 1 && w.source_step == 1 && p.columns <= std::min<int64_t>(half, kernel.tile_rows) &&
+         w.count >= half && w.taps.size() > 1;
+}
+
 template <class T>
 void run(const Pass<T>& p, const std::vector<AxisPhase>& height, const std::vector<AxisPhase>& width) {
   if (p.columns == 0) return;
@@ -233,14 +296,19 @@ void run(const Pass<T>& p, const std::vector<AxisPhase>& height, const std::vect
         fill_unreached(p, h, w);
       else if (p.groups > 1 && p.depth == 1 && p.columns == 1)
         run_depthwise(p, h, w);
+      else if (few_filters(p, w))
+        run_planar(p, h, w);
       else
         run_tiles(p, h, w);
     }
 }
 
 // The same convolution with a plainer shape, where there is one: a window that covers the whole image is a
-// matrix product of flattened images, a window of one sample that of all pixels in one row.
+// matrix product of flattened images, a window of one sample that of all pixels in one row. Where one window
+// fits, its stride moves nothing, and is cut so that nothing computed from it overflows.
 Conv2dShape flattened(Conv2dShape s) {
+  for (WindowAxis* a : {&s.height, &s.width})
+    a->stride = std::min(a->stride, a->input + a->before + a->after - a->span() + 1);
   auto plain = [](const WindowAxis& a) { return a.before == 0 && a.after == 0; };
   if (s.groups != 1 || !plain(s.height) || !plain(s.width)) return s;
   const bool covers = s.height.kernel == s.height.input && s.width.kernel == s.width.input &&
@@ -285,8 +353,16 @@ void conv2d_direct(const Conv2dShape& given, const T* x, const T* weights, const
 
 template <class T>
 void conv2d_direct_input_gradient(const Conv2dShape& given, const T* dy, const T* weights,
-                                  const Epilogue<T>& epilogue, T* dx) {
+                                  const Epilogue<T>& given_epilogue, T* dx) {
   const Conv2dShape s = flattened(given);
+  // Where an image became one pixel, its channels' bias repeats for each pixel that it had.
+  Epilogue<T> epilogue = given_epilogue;
+  std::optional<Scratch<T>> repeated;
+  if (epilogue.bias != nullptr && s.channels != given.channels) {
+    repeated.emplace(s.channels);
+    for (int64_t c = 0; c < s.channels; ++c) (*repeated)[c] = given_epilogue.bias[c % given.channels];
+    epilogue.bias = repeated->data();
+  }
   const Pass<T> pass{dy,
                      s.height.output(),
                      s.width.output(),
