@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from chainrule.data import DataLoader
 from hypothesis import given
 from hypothesis import strategies as st
+
+from chainrule.data import DataLoader
 
 counts = st.integers(1, 40)
 sizes = st.none() | st.integers(1, 50)

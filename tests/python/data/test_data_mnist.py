@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chainrule.data import DataError, load_mnist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+
+from chainrule.data import DataError, load_mnist
 
 NAMES = [
     "train-images-idx3-ubyte",

@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
 from chainrule.data import (
     Identity,
     Scale,
@@ -10,9 +14,6 @@ from chainrule.data import (
     load_digits,
     normaliser_from_state,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 
 EVERY = {
     "none": Identity,

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chainrule.data import DataError, load_npz
-from chainrule.data.dataset import every_fifth
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from chainrule.data import DataError, load_npz
+from chainrule.data.dataset import every_fifth
 
 Y10 = np.arange(10) % 2
 

@@ -5,12 +5,13 @@ import importlib.util
 import zipfile
 from pathlib import Path
 
-import chainrule.data as data
 import numpy as np
 import pytest
-from chainrule.data.dataset import every_fifth
 from hypothesis import given
 from hypothesis import strategies as st
+
+import chainrule.data as data
+from chainrule.data.dataset import every_fifth
 
 ROOT = Path(__file__).parents[3]
 
