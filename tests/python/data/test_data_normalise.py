@@ -1,5 +1,7 @@
 """Input normalisation against scikit-learn, NumPy and the statements it makes."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -257,3 +259,25 @@ def test_normaliser_refuses_inputs_of_another_shape(name, images):
 def test_normaliser_refuses_bad_arguments(make, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         make()
+
+
+@pytest.mark.parametrize("make", [Identity, Scale, Standardise, lambda: Standardise("channel"), Whiten])
+def test_normaliser_of_data_in_many_blocks_gives_what_one_block_gives(make, monkeypatch):
+    x = np.random.default_rng(0).integers(0, 256, (50, 3, 2, 2), dtype=np.uint8)
+    whole = make().fit(x)
+    expected = whole(x)
+    module = sys.modules["chainrule.data.normalise"]
+    monkeypatch.setattr(module, "_blocks", lambda x: (x[i : i + 7] for i in range(0, len(x), 7)))
+    parts = make().fit(x)
+    result = parts(x)
+    assert result.shape == expected.shape and result.dtype == np.float32
+    if make is Whiten:  # the signs of its directions are arbitrary
+        result, expected = np.abs(result), np.abs(expected)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_normaliser_of_data_beyond_a_block_fills_every_row():
+    x = np.random.default_rng(0).integers(0, 256, (1500, 3000), dtype=np.uint8)  # a block holds 2^22 values
+    scaled = Scale(0, 1 / 255).fit(x)(x)
+    np.testing.assert_allclose(scaled, x / 255, rtol=1e-6)
+    assert Scale().fit(x)(x[:0]).shape == (0, 3000)
