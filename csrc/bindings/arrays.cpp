@@ -99,9 +99,17 @@ Operand::Operand(const char* operation, const char* argument, py::handle value)
   if (PyFloat_CheckExact(object) || PyLong_Check(object)) {
     kind_ = Kind::number;
     number_ = PyFloat_AsDouble(object);
-    if (number_ == -1.0 && PyErr_Occurred()) throw py::error_already_set();
+    if (number_ == -1.0 && PyErr_Occurred()) {
+      PyErr_Clear();
+      throw std::invalid_argument(std::string(operation) + ": " + argument + " is an integer beyond float64");
+    }
     return;
   }
+  if (PyList_Check(object) || PyTuple_Check(object))
+    for (py::handle item : value)
+      if (py::hasattr(item, "requires_grad"))
+        throw py::type_error(std::string(operation) + ": " + argument +
+                             " is a list that holds Tensors, whose graphs would be lost: stack them first");
   // NumPy scalars keep their dtype; lists of Python numbers do not have one.
   const bool has_own_dtype = py::hasattr(value, "dtype");
   owned_ = py::reinterpret_steal<py::object>(numpy().PyArray_FromAny_(object, nullptr, 0, 0, 0, nullptr));
@@ -217,7 +225,8 @@ py::array_t<int64_t> labels(const char* operation, py::handle value) {
                          ": give an array of integers");
   }
   // An empty list has no kind of its own.
-  if (!kind_is(array.ptr(), "iu") && !(py::len(array) == 0 && !is_array(value.ptr())))
+  if (!kind_is(array.ptr(), "iu") &&
+      !(PySequence_Check(value.ptr()) && !is_array(value.ptr()) && py::len(value) == 0))
     throw py::type_error(std::string(operation) + ": labels are " + type_name(array.ptr()) +
                          ": give class numbers as an integer array");
   return py::array_t<int64_t, py::array::c_style | py::array::forcecast>(array);
@@ -231,7 +240,15 @@ py::object new_array(const Py_intptr_t* shape, int dimensions, T** data) {
   py::object base;
   void* memory = nullptr;
   if (bytes >= recycled_bytes) {
-    memory = allocate(static_cast<size_t>(bytes));
+    try {
+      memory = allocate(static_cast<size_t>(bytes));
+    } catch (const std::bad_alloc&) {
+      PyErr_SetString(PyExc_MemoryError,
+                      ("a result of shape " + shape_text(Shape(shape, shape + dimensions)) + " takes " +
+                       std::to_string(bytes) + " bytes, more than there are")
+                          .c_str());
+      throw py::error_already_set();
+    }
     auto* block = new Block{memory, static_cast<size_t>(bytes)};
     base = py::reinterpret_steal<py::object>(PyCapsule_New(block, nullptr, give_back));
     if (!base) {

@@ -30,8 +30,12 @@ Isa initial_isa() {
   Isa best = available_isas().back();
   const char* cap = std::getenv("CHAINRULE_MAX_ISA");
   if (cap == nullptr || *cap == '\0') return best;
-  Isa limit = parse_isa(cap);
-  return limit < best ? limit : best;
+  try {
+    const Isa limit = parse_isa(cap);
+    return limit < best ? limit : best;
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(std::string("CHAINRULE_MAX_ISA: ") + error.what());
+  }
 }
 
 Isa& current() {
