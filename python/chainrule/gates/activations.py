@@ -9,7 +9,7 @@ from chainrule.autodiff.box import Box, unbox
 from chainrule.autodiff.gate import Gate
 from chainrule.gates.arithmetic import add_tangents, multiply, square, subtract
 from chainrule.gates.functions import exp, sigmoid
-from chainrule.gates.select import where
+from chainrule.gates.select import clip, where
 from chainrule.gates.shape import as_array
 
 
@@ -42,9 +42,9 @@ class Elu(Gate):
     def backward(self, gradient):
         (x,) = self.kept
         if isinstance(x, Box):
-            below = unbox(x) <= 0
-            # Above 0 the exponential is not wanted and must not overflow.
-            slope = where(below, multiply(exp(where(below, x, 0.0)), self.alpha), 1.0)
+            above = unbox(x) > 0
+            # Above 0 the exponential is not wanted and must not overflow; NaN stays.
+            slope = where(above, 1.0, multiply(exp(where(above, 0.0, x)), self.alpha))
         else:
             slope = _core.elu_slope(x, self.alpha)
         return multiply(gradient, slope)
@@ -88,7 +88,9 @@ class SiluGradient(Gate):
     def bend(self, direction):
         g, x = self.kept
         s = sigmoid(x)
-        second = multiply(multiply(s, subtract(1.0, s)), 2.0 + x * (1.0 - 2.0 * s))
+        # Past 1000 s is 0 or 1 in every dtype, and a limit keeps infinities from 0 times infinity.
+        near = clip(x, -1000.0, 1000.0)
+        second = multiply(multiply(s, subtract(1.0, s)), 2.0 + near * (1.0 - 2.0 * s))
         return multiply(multiply(direction, g), second)
 
     def backward(self, gradient):
@@ -121,7 +123,7 @@ class GeluGradient(Gate):
 
     def bend(self, direction):
         g, x = self.kept
-        x2 = square(x)
+        x2 = square(clip(x, -40.0, 40.0))  # past 40 the density is 0 in every dtype, and squares may overflow
         density = multiply(exp(multiply(x2, -0.5)), 1 / math.sqrt(2 * math.pi))
         return multiply(multiply(direction, g), multiply(density, subtract(2.0, x2)))
 

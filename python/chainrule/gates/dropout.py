@@ -8,6 +8,7 @@ import numpy as np
 
 from chainrule import _core
 from chainrule.autodiff.gate import Gate
+from chainrule.gates.normalise import check_number
 from chainrule.gates.shape import as_array
 
 
@@ -40,15 +41,14 @@ def dropout(x, p=0.5, training=True, key=None):
         key: an integer from 0 to 2^64 - 1 that chooses the mask; when it is left out, the next number of the
             library's generator (`chainrule.manual_seed`).
 
-    Errors: ValueError for p or key out of range, TypeError for a key that is no integer.
+    Errors: ValueError for p or key out of range, TypeError for a p that is no number or a key that is no integer.
 
     >>> import chainrule as cr, numpy as np
     >>> y = cr.dropout(np.ones(1000), p=0.25, key=1)
     >>> sorted({round(float(v), 3) for v in y})
     [0.0, 1.333]
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: p = {p}: give a probability from 0 to 1")
+    check_number("dropout", "p", p, 1)
     x = as_array(x, "dropout")
     if not training or p == 0:
         return x

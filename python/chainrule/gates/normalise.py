@@ -159,7 +159,8 @@ def _affine(operation, x, shape, weight, bias):
     return promoted(x, weight, bias), weight, bias
 
 
-def _check_number(operation, name, value, most=math.inf):
+def check_number(operation, name, value, most=math.inf):
+    """Refuse what is no number from 0 to `most`."""
     if not isinstance(value, numbers.Real):
         raise TypeError(f"{operation}: {name} = {value!r} is not a number")
     if not (math.isfinite(value) and 0 <= value <= most):
@@ -220,8 +221,8 @@ def batch_norm(
         raise ValueError(f"{name}: x {shape_of(x)} is not (N, ..., channels)")
     channels = shape_of(x)[-1:]
     x, weight, bias = _affine(name, x, channels, weight, bias)
-    _check_number(name, "epsilon", epsilon)
-    _check_number(name, "momentum", momentum, 1)
+    check_number(name, "epsilon", epsilon)
+    check_number(name, "momentum", momentum, 1)
     for label, running in (("running_mean", running_mean), ("running_var", running_var)):
         if running is not None:
             _check_running(name, label, running, x, training)
@@ -271,5 +272,5 @@ def layer_norm(x, weight=None, bias=None, dimensions=1, epsilon=1e-5):
         raise ValueError(f"{name}: dimensions {dimensions} of x {shape_of(x)}: give 1 to {len(shape_of(x))}")
     shape = shape_of(x)[len(shape_of(x)) - dimensions :]
     x, weight, bias = _affine(name, x, shape, weight, bias)
-    _check_number(name, "epsilon", epsilon)
+    check_number(name, "epsilon", epsilon)
     return LayerNorm(float(epsilon), dimensions)(x, weight, bias)

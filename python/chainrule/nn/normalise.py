@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from chainrule.autodiff.box import shape_of
+from chainrule.gates.convolution import integer
 from chainrule.gates.dropout import dropout
-from chainrule.gates.normalise import batch_norm, layer_norm
+from chainrule.gates.normalise import batch_norm, check_number, layer_norm
+from chainrule.gates.shape import as_array, as_sizes
 from chainrule.nn.module import Module, Parameter
 
 
@@ -26,12 +26,15 @@ class BatchNorm2d(Module):
 
     Attributes: weight, bias (channels,) or None; the buffers running_mean, running_var (channels,).
 
-    Errors: ValueError at the call for x of other channels.
+    Errors: ValueError for settings out of range; at the call, for x of other channels.
     """
 
     def __init__(self, channels, momentum=0.1, epsilon=1e-5, affine=True, dtype=np.float32):
+        channels = integer("BatchNorm2d", "channels", channels)
         if channels < 1:
             raise ValueError(f"BatchNorm2d: channels {channels}: give 1 or more")
+        check_number("BatchNorm2d", "momentum", momentum, 1)
+        check_number("BatchNorm2d", "epsilon", epsilon)
         self.channels = channels
         self.momentum = momentum
         self.epsilon = epsilon
@@ -41,6 +44,7 @@ class BatchNorm2d(Module):
         self.running_var = np.ones(channels, dtype)
 
     def forward(self, x, relu=False):
+        x = as_array(x, "BatchNorm2d")
         if len(shape_of(x)) < 2 or shape_of(x)[-1] != self.channels:
             raise ValueError(f"BatchNorm2d: x {shape_of(x)} is not (N, ..., {self.channels})")
         return batch_norm(
@@ -56,6 +60,7 @@ class BatchNorm2d(Module):
         )
 
     def forward_relu(self, x):
+        """relu(forward(x)) in one pass."""
         return self.forward(x, relu=True)
 
     def describe(self):
@@ -71,17 +76,21 @@ class LayerNorm(Module):
         dtype: float32 or float64.
 
     Attributes: weight, bias of that shape.
+
+    Errors: ValueError for sizes below 1; at the call, for x that does not end in the shape.
     """
 
     def __init__(self, shape, epsilon=1e-5, dtype=np.float32):
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        if not self.shape or math.prod(self.shape) < 1:
+        self.shape = as_sizes("LayerNorm", shape)
+        if not self.shape or min(self.shape) < 1:
             raise ValueError(f"LayerNorm: shape {shape}: give sizes of 1 or more")
+        check_number("LayerNorm", "epsilon", epsilon)
         self.epsilon = epsilon
         self.weight = Parameter(np.ones(self.shape, dtype))
         self.bias = Parameter(np.zeros(self.shape, dtype))
 
     def forward(self, x):
+        x = as_array(x, "LayerNorm")
         if shape_of(x)[-len(self.shape) :] != self.shape:
             raise ValueError(f"LayerNorm: x {shape_of(x)} does not end in {self.shape}")
         return layer_norm(x, self.weight, self.bias, len(self.shape), self.epsilon)
@@ -95,11 +104,12 @@ class Dropout(Module):
 
     Args:
         p: from 0 to 1.
+
+    Errors: ValueError for another p.
     """
 
     def __init__(self, p=0.5):
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: p = {p}: give a probability from 0 to 1")
+        check_number("Dropout", "p", p, 1)
         self.p = p
 
     def forward(self, x):
