@@ -44,11 +44,9 @@ class _Slot:
         self.arrays = {}
         self.step = 0  # how many were taken
 
-    def array(self, name, initial):
-        array = self.arrays.get(name)
-        if array is None:
-            array = self.arrays[name] = np.full_like(self.parameter.value, initial, order="C")
-        return array
+    def add_array(self, name, initial):
+        if name not in self.arrays:
+            self.arrays[name] = np.full_like(self.parameter.value, initial, order="C")
 
 
 class Optimizer:
@@ -139,11 +137,14 @@ class Optimizer:
         group = {"params": params, **self.defaults, **{k: v for k, v in group.items() if k != "params"}}
         self._check([group])
         slots = [_Slot(p) for p in params]
-        for name, initial in self._state(group).items():
-            for slot in slots:
-                slot.array(name, initial)
+        self._add_arrays(group, slots)
         self.param_groups.append(group)
         self._slots.append(slots)
+
+    def _add_arrays(self, settings, slots) -> None:
+        for name, initial in self._state(settings).items():
+            for slot in slots:
+                slot.add_array(name, initial)
 
     def _check(self, groups) -> None:
         self._update([(group, [], [], {}, []) for group in groups])  # the core checks settings first of all
@@ -168,10 +169,13 @@ class Optimizer:
                 else:
                     gradients.append(parameter.grad.value)
                     updated.append(slot)
-            states = {
-                name: [slot.array(name, initial) for slot in slots]
-                for name, initial in self._state(group).items()
-            }
+            names = self._state(group)
+            try:
+                states = {name: [slot.arrays[name] for slot in slots] for name in names}
+            except KeyError:  # settings that need more than they did; they may be wrong
+                self._check([group])
+                self._add_arrays(group, slots)
+                states = {name: [slot.arrays[name] for slot in slots] for name in names}
             groups.append((group, weights, gradients, states, steps))
         announce([slot.parameter for slot in updated])
         self._update(groups)

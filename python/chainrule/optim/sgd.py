@@ -68,13 +68,4 @@ class SGD(Optimizer):
         return {"velocity": 0.0} if settings["momentum"] else {}
 
     def _update(self, groups):
-        if not hasattr(_core, "adam_step"):  # the extension is older than parameter groups
-            return self._update_one_by_one(groups)
         _core.sgd_step(groups)
-
-    def _update_one_by_one(self, groups):
-        for settings, weights, gradients, states, _ in groups:
-            velocities = states.get("velocity", [None] * len(weights))
-            rows = [row for row in zip(weights, gradients, velocities, strict=True) if row[1] is not None]
-            columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
-            _core.sgd_step(*columns, **{k: v for k, v in settings.items() if k in self.defaults})
