@@ -9,8 +9,8 @@ import numpy as np
 from chainrule import _core
 from chainrule.autodiff.box import Box, shape_of, unbox
 from chainrule.autodiff.gate import Gate
-from chainrule.gates.arithmetic import add, divide, multiply, square, subtract
-from chainrule.gates.functions import abs
+from chainrule.gates.arithmetic import add, add_tangents, divide, multiply, square, subtract
+from chainrule.gates.functions import abs, sign
 from chainrule.gates.reduce import mean
 from chainrule.gates.select import where
 from chainrule.gates.shape import as_array, reshape
@@ -107,6 +107,33 @@ class MulticlassHinge(RowLoss):
         violated = (unbox(margins) > 0) & (own == 0)
         slopes = where(violated, multiply(margins, 2.0) if self.squared else 1.0, np.zeros_like(own))
         return subtract(slopes, multiply(own, sum(slopes, axis=1, keepdims=True)))
+
+
+class ElasticNet(Gate):
+    """y = l1 sum |w| + l2 sum w^2: dw = (l1 sign w + 2 l2 w) g, where sign 0 is 0."""
+
+    def __init__(self, l1, l2):
+        self.l1 = l1
+        self.l2 = l2
+
+    def forward(self, w):
+        self.kept = (w,)
+        return self.combine(lambda: sum(abs(w)), lambda: sum(square(w)), self.l1, self.l2)
+
+    def combine(self, absolute, squared, l1, l2):
+        """l1 absolute() + l2 squared(), without the part whose strength is 0."""
+        first = multiply(absolute(), l1) if self.l1 else None
+        return add_tangents(first, multiply(squared(), l2) if self.l2 else None)
+
+    def backward(self, gradient):
+        (w,) = self.kept
+        return self.combine(
+            lambda: sign(w), lambda: w, multiply(gradient, self.l1), multiply(gradient, 2 * self.l2)
+        )
+
+    def jvp(self, tangent):
+        (w,) = self.kept
+        return sum(multiply(self.combine(lambda: sign(w), lambda: w, self.l1, 2 * self.l2), tangent))
 
 
 def one_hot(labels, classes, dtype):
@@ -266,10 +293,8 @@ def elastic_net(parameters, l1=0.0, l2=0.0):
             raise TypeError(
                 f"elastic_net: parameter {i} is an integer array: convert it with .astype(np.float32)"
             )
-        if l1:
-            terms.append(multiply(sum(abs(w)), l1))
-        if l2:
-            terms.append(multiply(sum(square(w)), l2))
+        if l1 or l2:
+            terms.append(ElasticNet(l1, l2)(w))
     if not terms:
         return np.zeros((), np.float32)
     total = terms[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from chainrule import _core
@@ -59,10 +61,44 @@ class BroadcastTo(Gate):
 
     def forward(self, x):
         self.kept = (shape_of(x),)
-        return _core.broadcast_to(x, self.shape)
+        wide = _widened(x, self.shape) if isinstance(x, np.ndarray) else None
+        return (
+            _core.broadcast_to(x, self.shape)
+            if wide is None
+            else _core.broadcast_to(*wide).reshape(self.shape)
+        )
 
     def backward(self, gradient):
         return sum_to(gradient, self.kept[0])
+
+
+_WIDE = 512  # values in a row, from where on a copy of rows is as fast as a copy
+
+
+def _widened(x, shape):
+    """An array and a shape with long rows that hold the same repeats as x in `shape`; None where rows are long.
+
+    A channel's gradient over all pixels repeats a row of a few channels: each row is first repeated to a longer
+    one, which is then copied far fewer times.
+    """
+    if math.prod(shape) < 1 << 15:
+        return None
+    own = (1,) * (len(shape) - len(x.shape)) + x.shape
+    end = len(shape)
+    while end and own[end - 1] == shape[end - 1]:
+        end -= 1
+    start = end
+    while start and own[start - 1] == 1 != shape[start - 1]:
+        start -= 1
+    row, repeats = math.prod(shape[end:]), math.prod(shape[start:end])
+    if not 1 < row < _WIDE or own[:start] != shape[:start] or 0 in shape:
+        return None
+    times = max((d for d in range(1, _WIDE // row + 1) if repeats % d == 0), default=1)
+    if times == 1 or repeats == times:
+        return None
+    outer = math.prod(shape[:start])
+    long = _core.broadcast_to(x.reshape(outer, 1, row), (outer, times, row))
+    return long.reshape(outer, 1, times * row), (outer, repeats // times, times * row)
 
 
 def broadcast_to(x, shape):

@@ -566,6 +566,16 @@ GATES: dict[type, list[Case]] = {
     ),
     losses.SoftmaxCrossEntropy: CROSS_ENTROPY,
     losses.MulticlassHinge: HINGE,
+    losses.ElasticNet: [
+        case(
+            f"{l1},{l2}",
+            lambda w, l1=l1, l2=l2: losses.ElasticNet(l1, l2)(w),
+            lambda w, l1=l1, l2=l2: l1 * w.abs().sum() + l2 * (w * w).sum(),
+            (away_from_zero, size),
+        )
+        for l1, l2 in [(0.5, 0.0), (0.0, 0.3), (0.5, 0.3)]
+        for size in [(), (7,), (3, 4)]
+    ],
     **gate_table_images.GATES,
 }
 

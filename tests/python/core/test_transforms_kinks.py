@@ -41,6 +41,24 @@ KINKS = {
         [[[2.0, 1.0, 2.0]]],
         [[[-2, 0, 2]]],
     ),
+    # One window of equal values, and one whose largest comes twice.
+    "max_pool2d at a tie": (
+        lambda x: cr.max_pool2d(cr.reshape(x, (1, 2, 4, 1)), 2),
+        [[[1.0, 1.0, 0.0, 3.0], [1.0, 1.0, 3.0, 2.0]]],
+        [[[1, 0, 0, 1], [0, 0, 0, 0]]],
+    ),
+    "global_max_pool2d at a tie": (
+        lambda x: cr.global_max_pool2d(cr.reshape(x, (1, 2, 2, 1))),
+        [[0.0, 3.0, 3.0, 3.0]],
+        [[0, 1, 0, 0]],
+    ),
+    "conv2d_relu at 0": (
+        lambda x: cr.conv2d_relu(cr.reshape(x, (1, 1, 3, 1)), np.ones((1, 1, 1, 1))),
+        [[0.0, 1.0, -1.0]],
+        [[0, 1, 0]],
+    ),
+    "leaky_relu at 0": (lambda x: cr.leaky_relu(x, 0.1), [[0.0, 1.0, -1.0]], [[0.1, 1, 0.1]]),
+    "elu at 0": (lambda x: cr.elu(x, 2.0), [[0.0, 1.0]], [[2.0, 1]]),
     "x^2 at 0": (lambda x: x**2, [[0.0]], [[0]]),
     "x^0 at 0": (lambda x: x**0, [[0.0, 2.0]], [[0, 0]]),
     "0^y": (cr.power, [[0.0, 0.0], [2.0, 3.0]], [[0, 0], [0, 0]]),
@@ -59,7 +77,15 @@ def test_both_modes_follow_the_convention(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["relu at 0", "abs at 0", "maximum with itself", "max over two axes", "hinge at margin 0"]
+    "name",
+    [
+        "relu at 0",
+        "abs at 0",
+        "maximum with itself",
+        "max over two axes",
+        "hinge at margin 0",
+        "max_pool2d at a tie",
+    ],
 )
 def test_the_second_derivative_at_a_kink_is_that_of_the_piece(name):
     f, values, _ = KINKS[name]
@@ -79,6 +105,11 @@ def test_the_second_derivative_at_a_kink_is_that_of_the_piece(name):
         (cr.minimum, "where they are equal, to x"),
         (cr.max, "goes to the first of equal values"),
         (cr.min, "goes to the first of equal values"),
+        (cr.max_pool2d, "goes to the first of equal values"),
+        (cr.leaky_relu, "derivative at 0 is the slope"),
+        (cr.elu, "derivative at 0 is alpha"),
+        (cr.conv2d_relu, "derivative of relu is 0 at 0"),
+        (cr.global_max_pool2d, "goes to the first of equal values"),
         (cr.clip, "1 inside and at the limits"),
         (cr.multiclass_hinge, "a margin of exactly 0 sends no gradient"),
         (cr.elastic_net, "sign(0) = 0"),
