@@ -1,4 +1,5 @@
 // Direct convolution and its two gradients: any stride, padding, dilation and groups. The shape was checked.
+// An output that sums n products is off by at most n + 1 roundings of the sum of their absolute values.
 #pragma once
 
 #include "ops/conv2d_shape.h"

@@ -51,6 +51,16 @@ void check_conv2d(const char* operation, const Conv2dShape& s) {
                                         s.width.input + s.width.before + s.width.after, s.channels},
                                        operation);
   checked_multiply(padded, 64, operation);
+  // Padding is copied out beside the image, so an image that is nearly all padding would take memory without
+  // end.
+  constexpr int64_t always_allowed = int64_t{1} << 26, most_times = 64;
+  const int64_t image = s.height.input * s.width.input * s.channels;
+  if (padded > always_allowed && padded / most_times > image)
+    throw wrong(operation, "padding makes an image of " + std::to_string(s.height.input) + " x " +
+                               std::to_string(s.width.input) + " one of " +
+                               std::to_string(s.height.input + s.height.before + s.height.after) + " x " +
+                               std::to_string(s.width.input + s.width.before + s.width.after) +
+                               ", more than " + std::to_string(most_times) + " times its size: pad less");
 }
 
 }  // namespace chainrule

@@ -1,6 +1,7 @@
 // Convolution with stride 1 by Winograd's minimal filtering, and its gradients as exact adjoints in the same
-// domain. The error, relative to the largest output, is a few 1e-5 in float32 for the tiles of 6 x 6 and
-// about 1e-6 for those of 4 x 4.
+// domain. The error, relative to the largest output, stays below 5e-5 in float32 (1e-13 in float64) for the
+// tiles of 6 x 6, below 5e-6 (1e-14) for those of 4 x 4, on normally distributed values. An infinity or NaN
+// makes NaN of all outputs of the tiles that hold it.
 #pragma once
 
 #include "ops/conv2d_direct.h"

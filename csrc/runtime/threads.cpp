@@ -8,12 +8,16 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
 namespace chainrule {
 
 namespace {
+
+constexpr int most_threads = 1024;
 
 // libgomp's worker threads do not survive fork(), and a parallel region in the child would wait for them for
 // ever. A child of a process that has started threads therefore works on one thread.
@@ -73,7 +77,10 @@ int cgroup_quota() {
 int initial_threads() {
   pthread_atfork(nullptr, nullptr, after_fork_in_child);
   const char* wanted = std::getenv("OMP_NUM_THREADS");
-  if (wanted != nullptr && *wanted != '\0') return omp_get_max_threads();
+  if (wanted != nullptr && *wanted != '\0') {
+    const int threads = omp_get_max_threads();
+    return threads < 1 ? 1 : threads > most_threads ? most_threads : threads;
+  }
   int threads = omp_get_num_procs();  // respects the affinity mask
   int quota = cgroup_quota();
   if (quota > 0 && quota < threads) threads = quota;
@@ -90,9 +97,9 @@ std::atomic<int>& thread_setting() {
 int num_threads() { return thread_setting().load(std::memory_order_relaxed); }
 
 void set_num_threads(int n) {
-  if (n < 1 || n > 1024)
+  if (n < 1 || n > most_threads)
     throw std::invalid_argument("set_num_threads: " + std::to_string(n) +
-                                " threads: give a number from 1 to 1024");
+                                " threads: give a number from 1 to " + std::to_string(most_threads));
   thread_setting().store(n);
 }
 
@@ -104,8 +111,22 @@ void detail::run_chunks(int64_t chunks, ChunkFunction function, const void* cont
     return;
   }
   threads_started.store(true, std::memory_order_relaxed);
+  // An exception must not leave the parallel region, where it would end the process: it waits outside.
+  std::exception_ptr thrown;
+  std::mutex mutex;
+  std::atomic<bool> failed{false};
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (int64_t chunk = 0; chunk < chunks; ++chunk) function(context, chunk);
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    if (failed.load(std::memory_order_relaxed)) continue;
+    try {
+      function(context, chunk);
+    } catch (...) {
+      std::lock_guard<std::mutex> lock(mutex);
+      if (thrown == nullptr) thrown = std::current_exception();
+      failed.store(true, std::memory_order_relaxed);
+    }
+  }
+  if (thrown != nullptr) std::rethrow_exception(thrown);
 }
 
 }  // namespace chainrule

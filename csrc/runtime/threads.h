@@ -21,7 +21,8 @@ void run_chunks(int64_t chunks, ChunkFunction function, const void* context);
 }  // namespace detail
 
 // Calls body(chunk) for chunk = 0 .. chunks-1. One chunk, one thread, or a process forked after threads were
-// started: all on the caller's thread. The body must not throw.
+// started: all on the caller's thread. An exception of the body (memory that ran out) reaches the caller,
+// with some chunks not done.
 template <class Body>
 void parallel_for(int64_t chunks, const Body& body) {
   detail::run_chunks(

@@ -16,6 +16,7 @@
 
 #include "ops/matmul.h"
 #include "runtime/checked.h"
+#include "runtime/threads.h"
 
 namespace reference {
 
@@ -85,6 +86,23 @@ class Guarded {
   static constexpr int64_t guard = 67;
   int64_t n_;
   std::vector<T> all_;
+};
+
+// ---- Threads ----------------------------------------------------------------------------------------------
+
+// A number of threads for a scope. Grids of small shapes run on one: how work is cut into chunks depends on
+// the shape alone, and to start threads costs more than the chunks.
+class WithThreads {
+ public:
+  explicit WithThreads(int threads) : before_(chainrule::num_threads()) {
+    chainrule::set_num_threads(threads);
+  }
+  ~WithThreads() { chainrule::set_num_threads(before_); }
+  WithThreads(const WithThreads&) = delete;
+  WithThreads& operator=(const WithThreads&) = delete;
+
+ private:
+  int before_;
 };
 
 // ---- Shapes -----------------------------------------------------------------------------------------------
