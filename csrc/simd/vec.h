@@ -9,7 +9,11 @@
 #include <cstdint>
 #include <cstring>
 #if defined(__SSE2__)
+// GCC 12's header leaves values undefined on purpose, and warns of them where it is used.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 #endif
 
 #ifndef CHAINRULE_ISA
