@@ -331,6 +331,12 @@ def test_nothing_in_gives_the_bias_and_nothing_out(algorithm):
     # No pixels but those of the padding.
     y, dx, dw, db = gradients(lambda *a: cr.conv2d(*a, padding=2), ones(2, 0, 3, 2), ones(3, 3, 2, 3), bias)
     assert (y == bias).all() and y.shape == (2, 2, 5, 3) and dx.shape == (2, 0, 3, 2) and not dw.any()
+    # The way back through relu in the same pass.
+    for x, w in [((0, 5, 5, 2), (3, 3, 2, 3)), ((2, 4, 5, 0), (3, 3, 0, 3)), ((2, 4, 5, 2), (3, 3, 2, 0))]:
+        found = gradients(cr.conv2d_relu, ones(*x), ones(*w), bias[: w[3]])
+        apart = gradients(lambda *a: cr.relu(cr.conv2d(*a)), ones(*x), ones(*w), bias[: w[3]])
+        for a, b in zip(found, apart, strict=True):
+            np.testing.assert_array_equal(a, b)
     # No images, channels or filters of a transposed one.
     assert cr.conv_transpose2d(ones(0, 2, 2, 3), ones(3, 3, 2, 3)).shape == (0, 4, 4, 2)
     assert (cr.conv_transpose2d(ones(1, 2, 2, 0), ones(2, 2, 3, 0), bias) == bias).all()
@@ -442,6 +448,24 @@ def test_the_same_bits_for_any_number_of_threads(algorithm, x, w, chosen):
         for other in found[1:]:
             for a, b in zip(found[0], other, strict=True):
                 np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("x, filters", [((4, 40, 33, 3), 37), ((3, 100, 60, 1), 1), ((2, 5, 5, 8), 600)])
+def test_the_way_back_through_relu_and_bias(x, filters):
+    p = Problem(x, (3, 3, x[3], filters), np.float32, padding=1)
+    found = []
+    for threads in (1, 2, 3):
+        cr.set_num_threads(threads)
+        leaves = [cr.tensor(v, requires_grad=True) for v in (p.x, p.w, p.bias)]
+        y = cr.conv2d_relu(*leaves, padding=1)
+        y.backward(p.gradient)
+        found.append([y.numpy(), *(leaf.grad.numpy() for leaf in leaves)])
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    open_gates = np.where(found[0][0] > 0, p.gradient.astype(np.float64), 0)
+    scale = np.abs(open_gates).sum((0, 1, 2))
+    assert (np.abs(found[0][3] - open_gates.sum((0, 1, 2))) <= 1e-6 * scale).all()
 
 
 def test_twice_gives_the_same_bits(algorithm):
