@@ -198,8 +198,10 @@ struct GeluGradient {
 template <class T>
 struct SiluGradient {
   static Vec<T> of(Vec<T> g, Vec<T> x) {
-    const Vec<T> s = sigmoid<T>(x);
-    Vec<T> bend = x * (s * (T(1) - s));
+    // 1 - s from e as well: a difference would keep few digits of it where s is near 1.
+    const Vec<T> e = exp<T>(-absolute<T>(x)), one = broadcast<T>(1), share = one / (e + one);
+    const Vec<T> s = (x < T(0) ? e : one) * share, rest = (x < T(0) ? one : e) * share;
+    Vec<T> bend = x * (s * rest);
     bend = absolute<T>(x) == T(__builtin_inf()) ? Vec<T>{} : bend;
     return g * (s + bend);
   }

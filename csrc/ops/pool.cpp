@@ -26,10 +26,10 @@ PoolGeometry geometry(const Pool2dShape& s) {
           s.width.input + s.width.before + s.width.after};
 }
 
-// body(image, row) for every row of `rows` an image.
+// body(image, row) for every row of `rows` an image, where there are channels.
 template <class Body>
-void over_rows(int64_t batch, int64_t rows, int64_t work_per_row, const Body& body) {
-  const int64_t items = batch * rows;
+void over_rows(const Pool2dShape& s, int64_t rows, int64_t work_per_row, const Body& body) {
+  const int64_t items = s.channels == 0 ? 0 : s.batch * rows;
   const int64_t chunks = chunk_count(items, work_per_row, 1 << 16);
   parallel_for(chunks, [&](int64_t chunk) {
     for (int64_t item = items * chunk / chunks; item < items * (chunk + 1) / chunks; ++item)
@@ -42,8 +42,8 @@ int64_t output_work(const Pool2dShape& s) {
 }
 
 int64_t input_work(const Pool2dShape& s) {
-  const int64_t overlap = ((s.height.kernel + s.height.stride - 1) / s.height.stride) *
-                          ((s.width.kernel + s.width.stride - 1) / s.width.stride);
+  const int64_t overlap =
+      ((s.height.kernel - 1) / s.height.stride + 1) * ((s.width.kernel - 1) / s.width.stride + 1);
   return s.width.input * s.channels * overlap * 2;
 }
 
@@ -51,7 +51,7 @@ template <class Index>
 void check_indices(const char* operation, const Pool2dShape& s, const Index* indices) {
   const PoolGeometry p = geometry(s);
   const int64_t pixels = p.out_height * p.out_width;
-  for (int64_t i = 0; i < s.batch * pixels; ++i) {
+  for (int64_t i = 0; p.channels > 0 && i < s.batch * pixels; ++i) {
     const int64_t top = i % pixels / p.out_width * p.stride_height - p.top;
     const int64_t left = i % p.out_width * p.stride_width - p.left;
     for (int64_t c = 0; c < p.channels; ++c) {
@@ -70,7 +70,7 @@ void check_indices(const char* operation, const Pool2dShape& s, const Index* ind
 int64_t Pool2dShape::outputs(const WindowAxis& axis) const {
   if (!ceil_mode) return axis.output();
   const int64_t room = axis.input + axis.before + axis.after - axis.kernel;
-  const int64_t count = (room + axis.stride - 1) / axis.stride + 1;
+  const int64_t count = room / axis.stride + (room % axis.stride != 0) + 1;
   return (count - 1) * axis.stride >= axis.input + axis.before ? count - 1 : count;
 }
 
@@ -100,7 +100,7 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* values, Index* indices) {
   const PoolGeometry p = geometry(s);
   const auto kernel = max_pool_kernels<T, Index>(kernels<T>().pool).forward;
   const int64_t image = p.height * p.width * p.channels, row = p.out_width * p.channels;
-  over_rows(s.batch, p.out_height, output_work(s), [&](int64_t n, int64_t i) {
+  over_rows(s, p.out_height, output_work(s), [&](int64_t n, int64_t i) {
     const int64_t at = (n * p.out_height + i) * row;
     kernel(p, x + n * image, i, values + at, indices + at);
   });
@@ -113,7 +113,7 @@ void max_pool2d_scatter(const Pool2dShape& s, const T* dy, const Index* indices,
   const auto kernel = max_pool_kernels<T, Index>(kernels<T>().pool).scatter;
   // An index that fits no pixel is met by none: nothing is read or written through it.
   const int64_t image = p.out_height * p.out_width * p.channels, row = p.width * p.channels;
-  over_rows(s.batch, p.height, input_work(s), [&](int64_t n, int64_t i) {
+  over_rows(s, p.height, input_work(s), [&](int64_t n, int64_t i) {
     kernel(p, dy + n * image, indices + n * image, i, dx + (n * p.height + i) * row);
   });
 }
@@ -125,7 +125,7 @@ void max_pool2d_gather(const Pool2dShape& s, const T* x, const Index* indices, T
   const PoolGeometry p = geometry(s);
   const auto kernel = max_pool_kernels<T, Index>(kernels<T>().pool).gather;
   const int64_t image = p.height * p.width * p.channels, row = p.out_width * p.channels;
-  over_rows(s.batch, p.out_height, row * 4, [&](int64_t n, int64_t i) {
+  over_rows(s, p.out_height, row * 4, [&](int64_t n, int64_t i) {
     const int64_t at = (n * p.out_height + i) * row;
     kernel(p, x + n * image, indices + at, i, y + at);
   });
@@ -137,7 +137,7 @@ void average_pool2d(const Pool2dShape& s, const T* x, T* y) {
   const PoolGeometry p = geometry(s);
   const auto kernel = kernels<T>().pool.average;
   const int64_t image = p.height * p.width * p.channels, row = p.out_width * p.channels;
-  over_rows(s.batch, p.out_height, output_work(s),
+  over_rows(s, p.out_height, output_work(s),
             [&](int64_t n, int64_t i) { kernel(p, x + n * image, i, y + (n * p.out_height + i) * row); });
 }
 
@@ -147,7 +147,7 @@ void average_pool2d_adjoint(const Pool2dShape& s, const T* dy, T* dx) {
   const PoolGeometry p = geometry(s);
   const auto kernel = kernels<T>().pool.average_adjoint;
   const int64_t image = p.out_height * p.out_width * p.channels, row = p.width * p.channels;
-  over_rows(s.batch, p.height, input_work(s),
+  over_rows(s, p.height, input_work(s),
             [&](int64_t n, int64_t i) { kernel(p, dy + n * image, i, dx + (n * p.height + i) * row); });
 }
 
