@@ -11,9 +11,6 @@ namespace {
 // frequency: A^T has rows p^0, p^1, ...; G has (p^0, p^1, ...) / prod(p - q) over the other points q; B^T
 // takes a polynomial's coefficients to what those products need. Infinity gives the last value alone.
 
-template <int m, int r>
-struct Points;
-
 // The element type of a vector.
 template <class V>
 struct ElementOf;
@@ -28,24 +25,28 @@ struct ElementOf<Vec<double>> {
 template <class V>
 using Element = typename ElementOf<V>::type;
 
+constexpr int each[] = {0, 1, 2, 3, 4, 5};
+
 // Points 0, 1, -1, 2, -2, infinity.
 struct SixPoints {
-  // y = B^T d
+  static constexpr int samples = 6, frequencies = 6, matrices = 6;
+  static constexpr const int* matrix_of = each;
+  // v = B^T d
   template <class V>
-  static void input(V* d, int s) {
+  static void input(const V* d, int s, V* v, int t) {
     const V d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], d5 = d[5 * s];
     const V even = d4 - 4 * d2, odd = d3 - 4 * d1, even2 = d4 - d2, odd2 = 2 * (d3 - d1);
-    d[0] = 4 * d0 - 5 * d2 + d4;
-    d[s] = even + odd;
-    d[2 * s] = even - odd;
-    d[3 * s] = even2 + odd2;
-    d[4 * s] = even2 - odd2;
-    d[5 * s] = 4 * d1 - 5 * d3 + d5;
+    v[0] = 4 * d0 - 5 * d2 + d4;
+    v[t] = even + odd;
+    v[2 * t] = even - odd;
+    v[3 * t] = even2 + odd2;
+    v[4 * t] = even2 - odd2;
+    v[5 * t] = 4 * d1 - 5 * d3 + d5;
   }
 };
 
-template <>
-struct Points<4, 3> : SixPoints {
+struct Outputs4Taps3 : SixPoints {
+  static constexpr int taps = 3, outputs = 4, step = 4;
   template <class V>
   static void output(const V* p, int s, V* y, int t) {
     const V sum1 = p[s] + p[2 * s], difference1 = p[s] - p[2 * s];
@@ -88,8 +89,8 @@ struct Points<4, 3> : SixPoints {
   }
 };
 
-template <>
-struct Points<2, 5> : SixPoints {
+struct Outputs2Taps5 : SixPoints {
+  static constexpr int taps = 5, outputs = 2, step = 2;
   template <class V>
   static void output(const V* p, int s, V* y, int t) {
     y[0] = p[0] + (p[s] + p[2 * s]) + (p[3 * s] + p[4 * s]);
@@ -131,15 +132,16 @@ struct Points<2, 5> : SixPoints {
 };
 
 // Points 0, 1, -1, infinity.
-template <>
-struct Points<2, 3> {
+struct Outputs2Taps3 {
+  static constexpr int samples = 4, frequencies = 4, matrices = 4, taps = 3, outputs = 2, step = 2;
+  static constexpr const int* matrix_of = each;
   template <class V>
-  static void input(V* d, int s) {
+  static void input(const V* d, int s, V* v, int t) {
     const V d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s];
-    d[0] = d0 - d2;
-    d[s] = d1 + d2;
-    d[2 * s] = d2 - d1;
-    d[3 * s] = d3 - d1;
+    v[0] = d0 - d2;
+    v[t] = d1 + d2;
+    v[2 * t] = d2 - d1;
+    v[3 * t] = d3 - d1;
   }
   template <class V>
   static void output(const V* p, int s, V* y, int t) {
@@ -172,96 +174,180 @@ struct Points<2, 3> {
   }
 };
 
-template <class T, int m, int r>
+// F(4, 2), points 0, 1, -1, 2, infinity.
+struct Outputs4Taps2 {
+  template <class V>
+  static void input(const V* d, int s, V* v, int t) {
+    const V d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s];
+    const V difference = d3 - d1;
+    v[0] = 2 * (d0 - d2) + difference;
+    v[t] = d3 - d2 - 2 * d1;
+    v[2 * t] = d3 - 3 * d2 + 2 * d1;
+    v[3 * t] = difference;
+    v[4 * t] = d4 - d2 - 2 * difference;
+  }
+  template <class V>
+  static void output(const V* p, int s, V* y, int t) {
+    const V sum = p[s] + p[2 * s], difference = p[s] - p[2 * s], p3 = p[3 * s];
+    y[0] = p[0] + sum + p3;
+    y[t] = difference + 2 * p3;
+    y[2 * t] = sum + 4 * p3;
+    y[3 * t] = difference + 8 * p3 + p[4 * s];
+  }
+  template <class V>
+  static void output_adjoint(const V* g, int s, V* z, int t) {
+    const V even = g[0] + g[2 * s], odd = g[s] + g[3 * s];
+    z[0] = g[0];
+    z[t] = even + odd;
+    z[2 * t] = even - odd;
+    z[3 * t] = g[0] + 2 * g[s] + 4 * g[2 * s] + 8 * g[3 * s];
+    z[4 * t] = g[3 * s];
+  }
+  template <class V>
+  static void weights(V first, V last, V* u, int t) {
+    using T = Element<V>;
+    u[0] = first * T(0.5);
+    u[t] = (first + last) * T(-0.5);
+    u[2 * t] = (last - first) * (T(1) / 6);
+    u[3 * t] = (first + 2 * last) * (T(1) / 6);
+    u[4 * t] = last;
+  }
+  template <class V>
+  static void weights_adjoint(const V* u, int s, V& first, V& last) {
+    using T = Element<V>;
+    const V a = u[s] * T(-0.5), b = u[2 * s] * (T(1) / 6), c = u[3 * s] * (T(1) / 6);
+    first = u[0] * T(0.5) + a - b + c;
+    last = a + b + 2 * c + u[4 * s];
+  }
+};
+
+// Stride 2, 3 taps, y_t = g0 d_2t + g1 d_2t+1 + g2 d_2t+2: products 0 to 4 of the outer taps, 5 to 8 of the
+// middle one.
+constexpr int outer_and_middle[] = {0, 1, 2, 3, 4, 5, 5, 5, 5};
+
+struct Stride2 {
+  static constexpr int samples = 9, frequencies = 9, matrices = 6, taps = 3, outputs = 4, step = 8;
+  static constexpr const int* matrix_of = outer_and_middle;
+  template <class V>
+  static void weights(const V* g, int s, V* u, int t) {
+    Outputs4Taps2::weights(g[0], g[2 * s], u, t);
+    u[5 * t] = g[s];
+  }
+  template <class V>
+  static void weights_adjoint(const V* u, int s, V* g, int t) {
+    Outputs4Taps2::weights_adjoint(u, s, g[0], g[2 * t]);
+    g[t] = u[5 * s];
+  }
+  template <class V>
+  static void input(const V* d, int s, V* v, int t) {
+    Outputs4Taps2::input(d, 2 * s, v, t);
+    for (int i = 0; i < 4; ++i) v[(5 + i) * t] = d[(2 * i + 1) * s];
+  }
+  template <class V>
+  static void output(const V* p, int s, V* y, int t) {
+    Outputs4Taps2::output(p, s, y, t);
+    for (int i = 0; i < 4; ++i) y[i * t] += p[(5 + i) * s];
+  }
+  template <class V>
+  static void output_adjoint(const V* g, int s, V* z, int t) {
+    Outputs4Taps2::output_adjoint(g, s, z, t);
+    for (int i = 0; i < 4; ++i) z[(5 + i) * t] = g[i * s];
+  }
+};
+
+// Two dimensions: along the columns, then along the rows.
+template <class T, class Axis>
 struct Transforms {
-  static constexpr int a = m + r - 1;
-  using P = Points<m, r>;
+  static constexpr int a = Axis::samples, f = Axis::frequencies, m = Axis::matrices, r = Axis::taps,
+                       o = Axis::outputs;
 
   static void input(const T* const* pixels, int64_t n, T* out, int64_t plane) {
     for_vectors<T>(n, [&](int64_t c, auto get, auto put) {
-      Vec<T> d[a * a];
-#pragma GCC unroll 36
-      for (int f = 0; f < a * a; ++f) d[f] = get(pixels[f] + c);
-#pragma GCC unroll 6
-      for (int j = 0; j < a; ++j) P::input(d + j, a);
-#pragma GCC unroll 6
-      for (int i = 0; i < a; ++i) P::input(d + i * a, 1);
-#pragma GCC unroll 36
-      for (int f = 0; f < a * a; ++f) put(out + f * plane + c, d[f]);
+      Vec<T> d[a * a], half[f * a], v[f * f];
+#pragma GCC unroll 81
+      for (int i = 0; i < a * a; ++i) d[i] = get(pixels[i] + c);
+#pragma GCC unroll 9
+      for (int j = 0; j < a; ++j) Axis::input(d + j, a, half + j, a);
+#pragma GCC unroll 9
+      for (int i = 0; i < f; ++i) Axis::input(half + i * a, 1, v + i * f, 1);
+#pragma GCC unroll 81
+      for (int i = 0; i < f * f; ++i) put(out + i * plane + c, v[i]);
     });
   }
 
   static void output(const T* products, int64_t plane, int64_t n, const T* bias, bool relu, T* y,
                      int64_t y_row, int64_t y_pixel, int rows, int columns) {
     for_vectors<T>(n, [&](int64_t c, auto get, auto put) {
-      Vec<T> p[a * a], half[m * a], out[m * m];
-#pragma GCC unroll 36
-      for (int f = 0; f < a * a; ++f) p[f] = get(products + f * plane + c);
-#pragma GCC unroll 6
-      for (int j = 0; j < a; ++j) P::output(p + j, a, half + j, a);
-#pragma GCC unroll 4
-      for (int i = 0; i < m; ++i) P::output(half + i * a, 1, out + i * m, 1);
+      Vec<T> p[f * f], half[o * f], out[o * o];
+#pragma GCC unroll 81
+      for (int i = 0; i < f * f; ++i) p[i] = get(products + i * plane + c);
+#pragma GCC unroll 9
+      for (int j = 0; j < f; ++j) Axis::output(p + j, f, half + j, f);
+#pragma GCC unroll 8
+      for (int i = 0; i < o; ++i) Axis::output(half + i * f, 1, out + i * o, 1);
       const Vec<T> shift = bias != nullptr ? get(bias + c) : Vec<T>{};
-#pragma GCC unroll 16
-      for (int f = 0; f < m * m; ++f) {
-        out[f] += shift;
-        if (relu) out[f] = out[f] <= T(0) ? Vec<T>{} : out[f];
+#pragma GCC unroll 64
+      for (int i = 0; i < o * o; ++i) {
+        out[i] += shift;
+        if (relu) out[i] = out[i] <= T(0) ? Vec<T>{} : out[i];
       }
       for (int i = 0; i < rows; ++i)
-        for (int j = 0; j < columns; ++j) put(y + i * y_row + j * y_pixel + c, out[i * m + j]);
+        for (int j = 0; j < columns; ++j) put(y + i * y_row + j * y_pixel + c, out[i * o + j]);
     });
   }
 
   static void output_adjoint(const T* const* pixels, int64_t n, T* out, int64_t plane) {
     for_vectors<T>(n, [&](int64_t c, auto get, auto put) {
-      Vec<T> g[m * m], half[a * m], z[a * a];
+      Vec<T> g[o * o], half[f * o], z[f * f];
 #pragma GCC unroll 16
-      for (int f = 0; f < m * m; ++f) g[f] = get(pixels[f] + c);
+      for (int i = 0; i < o * o; ++i) g[i] = get(pixels[i] + c);
 #pragma GCC unroll 4
-      for (int j = 0; j < m; ++j) P::output_adjoint(g + j, m, half + j, m);
-#pragma GCC unroll 6
-      for (int i = 0; i < a; ++i) P::output_adjoint(half + i * m, 1, z + i * a, 1);
-#pragma GCC unroll 36
-      for (int f = 0; f < a * a; ++f) put(out + f * plane + c, z[f]);
+      for (int j = 0; j < o; ++j) Axis::output_adjoint(g + j, o, half + j, o);
+#pragma GCC unroll 9
+      for (int i = 0; i < f; ++i) Axis::output_adjoint(half + i * o, 1, z + i * f, 1);
+#pragma GCC unroll 81
+      for (int i = 0; i < f * f; ++i) put(out + i * plane + c, z[i]);
     });
   }
 
   static void weights(const T* from, int64_t sample, int64_t n, T* out, int64_t plane) {
     for_vectors<T>(n, [&](int64_t c, auto get, auto put) {
-      Vec<T> g[r * r], half[a * r], u[a * a];
+      Vec<T> g[r * r], half[m * r], u[m * m];
 #pragma GCC unroll 25
-      for (int f = 0; f < r * r; ++f) g[f] = get(from + f * sample + c);
+      for (int i = 0; i < r * r; ++i) g[i] = get(from + i * sample + c);
 #pragma GCC unroll 5
-      for (int j = 0; j < r; ++j) P::weights(g + j, r, half + j, r);
+      for (int j = 0; j < r; ++j) Axis::weights(g + j, r, half + j, r);
 #pragma GCC unroll 6
-      for (int i = 0; i < a; ++i) P::weights(half + i * r, 1, u + i * a, 1);
+      for (int i = 0; i < m; ++i) Axis::weights(half + i * r, 1, u + i * m, 1);
 #pragma GCC unroll 36
-      for (int f = 0; f < a * a; ++f) put(out + f * plane + c, u[f]);
+      for (int i = 0; i < m * m; ++i) put(out + i * plane + c, u[i]);
     });
   }
 
   static void weights_adjoint(const T* products, int64_t plane, int64_t n, T* out, int64_t sample) {
     for_vectors<T>(n, [&](int64_t c, auto get, auto put) {
-      Vec<T> u[a * a], half[r * a], g[r * r];
+      Vec<T> u[m * m], half[r * m], g[r * r];
 #pragma GCC unroll 36
-      for (int f = 0; f < a * a; ++f) u[f] = get(products + f * plane + c);
+      for (int i = 0; i < m * m; ++i) u[i] = get(products + i * plane + c);
 #pragma GCC unroll 6
-      for (int j = 0; j < a; ++j) P::weights_adjoint(u + j, a, half + j, a);
+      for (int j = 0; j < m; ++j) Axis::weights_adjoint(u + j, m, half + j, m);
 #pragma GCC unroll 5
-      for (int i = 0; i < r; ++i) P::weights_adjoint(half + i * a, 1, g + i * r, 1);
+      for (int i = 0; i < r; ++i) Axis::weights_adjoint(half + i * m, 1, g + i * r, 1);
 #pragma GCC unroll 25
-      for (int f = 0; f < r * r; ++f) put(out + f * sample + c, g[f]);
+      for (int i = 0; i < r * r; ++i) put(out + i * sample + c, g[i]);
     });
   }
 
   static WinogradTransforms<T> all() {
-    return {m, r, a, input, weights, output, output_adjoint, weights_adjoint};
+    return {
+        a, r, o, Axis::step, f, m, Axis::matrix_of, input, weights, output, output_adjoint, weights_adjoint};
   }
 };
 
 template <class T>
 void fill(WinogradKernels<T>& kernels) {
-  kernels = {Transforms<T, 4, 3>::all(), Transforms<T, 2, 3>::all(), Transforms<T, 2, 5>::all()};
+  kernels = {Transforms<T, Outputs4Taps3>::all(), Transforms<T, Outputs2Taps3>::all(),
+             Transforms<T, Outputs2Taps5>::all(), Transforms<T, Stride2>::all()};
 }
 
 }  // namespace

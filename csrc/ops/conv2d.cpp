@@ -62,8 +62,9 @@ template <class T>
 void conv2d_input_gradient(const Conv2dShape& s, const T* dy, const T* weights, const Epilogue<T>& epilogue,
                            T* dx) {
   check_conv2d("conv2d_input_gradient", s);
-  use_winograd<T>(s) ? conv2d_winograd_input_gradient(s, dy, weights, epilogue, dx)
-                     : conv2d_direct_input_gradient(s, dy, weights, epilogue, dx);
+  use_winograd<T>(s) && has_winograd_input_gradient(s)
+      ? conv2d_winograd_input_gradient(s, dy, weights, epilogue, dx)
+      : conv2d_direct_input_gradient(s, dy, weights, epilogue, dx);
 }
 
 template <class T>

@@ -1,15 +1,17 @@
-// Convolution with stride 1 by Winograd's minimal filtering, and its gradients as exact adjoints in the same
-// domain. The error, relative to the largest output, stays below 5e-5 in float32 (1e-13 in float64) for the
-// tiles of 6 x 6, below 5e-6 (1e-14) for those of 4 x 4, on normally distributed values. An infinity or NaN
-// makes NaN of all outputs of the tiles that hold it.
+// Convolution by Winograd's minimal filtering, with stride 1, and 3x3 with stride 2; its gradients are exact
+// adjoints in the same domain. The error, relative to the largest output, stays below 5e-5 in float32 (1e-13
+// in float64) for the tiles of 6 x 6, below 5e-6 (1e-14) for those of 4 x 4, on normally distributed values.
+// An infinity or NaN makes NaN of all outputs of the tiles that hold it.
 #pragma once
 
 #include "ops/conv2d_direct.h"
 
 namespace chainrule {
 
-// Whether the algorithm exists for a shape: 3x3 or 5x5, stride and dilation 1, one group.
+// Whether the algorithm exists for a shape: 3x3 with stride 1 or 2, 5x5 with stride 1; dilation 1, one group.
 bool has_winograd(const Conv2dShape& shape);
+// The gradient of the input: stride 1 alone. For stride 2 it was slower than the direct one.
+bool has_winograd_input_gradient(const Conv2dShape& shape);
 // Whether it is expected to be faster than the direct one.
 bool winograd_pays(const Conv2dShape& shape);
 

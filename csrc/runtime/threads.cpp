@@ -3,11 +3,13 @@
 #include <omp.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <exception>
 #include <mutex>
 #include <stdexcept>
@@ -103,6 +105,26 @@ void set_num_threads(int n) {
   thread_setting().store(n);
 }
 
+namespace {
+
+// A thread whose core another process holds keeps all others waiting at the end of a region, a scheduler's
+// slice of milliseconds for work of microseconds. Where that is seen, short work stays on the calling thread
+// for a while: twenty times as long as was lost, so that looking again costs a twentieth. The bits do not
+// depend on it.
+std::atomic<int64_t> alone_until{0};     // nanoseconds
+constexpr int64_t least_wait = 200'000;  // what counts as held up
+constexpr int64_t times_as_long = 20;
+constexpr int64_t longest_alone = 1'000'000'000;
+constexpr int64_t worth_sharing = 2'000'000;  // work as long as a slice is shared all the same
+
+int64_t now() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * int64_t{1'000'000'000} + time.tv_nsec;
+}
+
+}  // namespace
+
 void detail::run_chunks(int64_t chunks, ChunkFunction function, const void* context) {
   int threads = num_threads();
   if (threads > chunks) threads = static_cast<int>(chunks);
@@ -110,23 +132,37 @@ void detail::run_chunks(int64_t chunks, ChunkFunction function, const void* cont
     for (int64_t chunk = 0; chunk < chunks; ++chunk) function(context, chunk);
     return;
   }
+  const int64_t start = now();
+  int64_t first = 0;
+  if (start < alone_until.load(std::memory_order_relaxed)) {
+    while (first < chunks) {
+      function(context, first++);
+      if ((now() - start) / first * (chunks - first) > worth_sharing) break;
+    }
+    if (first == chunks) return;
+  }
   threads_started.store(true, std::memory_order_relaxed);
   // An exception must not leave the parallel region, where it would end the process: it waits outside.
   std::exception_ptr thrown;
   std::mutex mutex;
-  std::atomic<bool> failed{false};
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-    if (failed.load(std::memory_order_relaxed)) continue;
+  std::atomic<int64_t> next{first};
+  int64_t own_end = start;
+#pragma omp parallel num_threads(threads)
+  {
     try {
-      function(context, chunk);
+      // Handed out one by one: a thread that is held up keeps a single chunk.
+      for (int64_t chunk = next++; chunk < chunks; chunk = next++) function(context, chunk);
     } catch (...) {
       std::lock_guard<std::mutex> lock(mutex);
       if (thrown == nullptr) thrown = std::current_exception();
-      failed.store(true, std::memory_order_relaxed);
+      next.store(chunks);
     }
+    if (omp_get_thread_num() == 0) own_end = now();
   }
   if (thrown != nullptr) std::rethrow_exception(thrown);
+  const int64_t end = now(), wait = end - own_end;
+  if (wait > least_wait && wait > own_end - start)
+    alone_until.store(end + std::min(times_as_long * wait, longest_alone), std::memory_order_relaxed);
 }
 
 }  // namespace chainrule

@@ -5,6 +5,7 @@ Functions of Tensors give Tensors and record a graph; functions of NumPy arrays 
 
 __version__ = "0.1.0"
 
+from chainrule import openmp  # noqa: F401, I001  (before anything that loads the extension)
 from chainrule import data, models, nn, optim
 from chainrule.autodiff.box import no_grad
 from chainrule.autodiff.custom import checkpoint, custom_gradient
