@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -27,3 +28,14 @@ def manual_seed(seed: int) -> None:
 def generator() -> np.random.Generator:
     """The generator as it stands now."""
     return _generator
+
+
+@contextmanager
+def draws_again(state):
+    """A context in which the generator draws on from `state`, one of its bit generator's; afterwards as before."""
+    bits = _generator.bit_generator
+    before, bits.state = bits.state, state
+    try:
+        yield
+    finally:
+        bits.state = before

@@ -11,6 +11,7 @@ from chainrule.autodiff.nest import flatten, unflatten
 from chainrule.autodiff.reverse import send_to_leaf, walk
 from chainrule.autodiff.trace import is_traced, top_trace
 from chainrule.autodiff.transforms import vjp
+from chainrule.random import draws_again, generator
 
 
 class CustomGradient(Gate):
@@ -159,6 +160,21 @@ def _apply(f, leaves, structure):
     return trace.node(Checkpoint(f, structure), leaves, lower, tuple(lower), output)
 
 
+def _repeatable(f):
+    """f for several runs: each draws from the library's generator, for dropout, what the first one drew."""
+    state = None
+
+    def run(*arguments):
+        nonlocal state
+        if state is None:
+            state = generator().bit_generator.state
+            return f(*arguments)
+        with draws_again(state):
+            return f(*arguments)
+
+    return run
+
+
 def checkpoint(f):
     """f, keeping its inputs alone: the backward pass runs f again instead of keeping what lies between.
 
@@ -167,7 +183,8 @@ def checkpoint(f):
     part that closes over it is right too, but is recorded as if there were no checkpoint.
 
     Args:
-        f: a function of nests of Tensors that returns one Tensor, the same at every run.
+        f: a function of nests of Tensors that returns one Tensor, the same at every run. Dropout within it draws
+            the same mask again; running statistics of a batch normalisation move at each run.
 
     Griewank and Walther, Algorithm 799: Revolve, 2000, tell how to place checkpoints; Chen et al., Training
     Deep Nets with Sublinear Memory Cost, 2016, use one every sqrt(n) layers.
@@ -181,9 +198,10 @@ def checkpoint(f):
         leaves, structure = flatten(arguments)
         if not any(isinstance(leaf, Box) for leaf in leaves):
             return f(*arguments)
+        run = _repeatable(f)
         try:
-            return _apply(f, leaves, structure)
+            return _apply(run, leaves, structure)
         except _ReadsTraced:
-            return f(*arguments)
+            return run(*arguments)
 
     return applied

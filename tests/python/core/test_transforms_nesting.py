@@ -207,3 +207,42 @@ def test_fifth_and_sixth_derivatives(composition, point):
     # e^(x/2) sin x is the imaginary part of e^(c x), c = 1/2 + i.
     c = 0.5 + 1j
     close(f(np.array(point)), (c ** len(composition) * np.exp(c * point)).imag)
+
+
+# ---- Checkpoints that draw random numbers ------------------------------------------------------------------
+
+
+def dropped(x):
+    return cr.sum(cr.dropout(cr.dropout(x, 0.5) * 2.0, 0.25))
+
+
+def test_a_checkpoint_draws_the_same_mask_again():
+    cr.manual_seed(3)
+    plain = cr.value_and_grad(dropped)(np.ones(1000))
+    after = cr.random.generator().integers(1 << 40)
+    cr.manual_seed(3)
+    checked = cr.value_and_grad(cr.checkpoint(dropped))(np.ones(1000))
+    assert plain[0] == checked[0]
+    np.testing.assert_array_equal(plain[1], checked[1])
+    # Once the function has run, the generator stands where it would without the checkpoint.
+    assert cr.random.generator().integers(1 << 40) == after
+
+
+def test_a_checkpoint_on_tensors_draws_the_same_mask_again():
+    x = cr.tensor(np.ones(1000), requires_grad=True)
+    cr.manual_seed(3)
+    cr.checkpoint(dropped)(x).backward()
+    cr.manual_seed(3)
+    _, gradient = cr.value_and_grad(dropped)(np.ones(1000))
+    np.testing.assert_array_equal(x.grad.numpy(), gradient)
+
+
+def test_nested_checkpoints_draw_the_same_masks_again():
+    twice = cr.checkpoint(lambda x: cr.checkpoint(dropped)(cr.dropout(x, 0.5)))
+    once = lambda x: dropped(cr.dropout(x, 0.5))  # noqa: E731
+    results = []
+    for f in (once, twice):
+        cr.manual_seed(5)
+        results.append(cr.value_and_grad(f)(np.ones(200)))
+    assert results[0][0] == results[1][0]
+    np.testing.assert_array_equal(results[0][1], results[1][1])
