@@ -16,10 +16,12 @@ template <class T>
 void moments(const T* x, int64_t rows, int64_t columns, T* mean, T* squares) {
   const T share = T(1) / static_cast<T>(rows);
   for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
-    // Four sums hide the latency of the addition.
+    // Distances from the first value: sums of the values themselves would lose the digits that a large mean
+    // leaves to the deviations. Four sums hide the latency of the addition.
+    const Vec<T> first = get(x + c);
     Vec<T> parts[4] = {};
-    for (int64_t i = 0; i < rows; ++i) parts[i % 4] += get(x + i * columns + c);
-    const Vec<T> centre = ((parts[0] + parts[1]) + (parts[2] + parts[3])) * share;
+    for (int64_t i = 1; i < rows; ++i) parts[i % 4] += get(x + i * columns + c) - first;
+    const Vec<T> centre = first + ((parts[0] + parts[1]) + (parts[2] + parts[3])) * share;
     Vec<T> deviations[4] = {};
     for (int64_t i = 0; i < rows; ++i) {
       const Vec<T> d = get(x + i * columns + c) - centre;
@@ -82,27 +84,29 @@ void gradient(const T* g, const T* x, const T* y, int64_t rows, int64_t columns,
 }
 
 template <class T>
-T row_sum(int64_t n, const T* x) {
-  Vec<T> sum = {};
-  for_vectors<T>(n, [&](int64_t c, auto get, auto) { sum += get(x + c); });
-  return sum_lanes<T>(sum);
-}
-
-template <class T>
 void rows_forward(const T* x, int64_t rows, int64_t columns, const T* weight, const T* bias, T epsilon, T* y,
                   T* mean, T* inverse_deviation) {
   const T share = T(1) / static_cast<T>(columns);
   for (int64_t i = 0; i < rows; ++i, x += columns, y += columns) {
-    const T centre = row_sum(columns, x) * share;
-    // Deviations go to y first: the lanes past the end of a row must not count.
-    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) { put(y + c, get(x + c) - centre); });
+    // Distances from the first value, as in `moments`. They go to y first: the lanes past the end of a row,
+    // which reads fill with zeros, must not count.
+    const T first = columns > 0 ? x[0] : T(0);
+    Vec<T> sum = {};
+    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      put(y + c, get(x + c) - first);
+      sum += get(y + c);
+    });
+    const T distance = sum_lanes<T>(sum) * share;
     Vec<T> squares = {};
-    for_vectors<T>(columns, [&](int64_t c, auto get, auto) { squares += get(y + c) * get(y + c); });
+    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      put(y + c, get(y + c) - distance);
+      squares += get(y + c) * get(y + c);
+    });
     const T inverse = T(1) / root(sum_lanes<T>(squares) * share + epsilon);
     for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
       put(y + c, get(y + c) * inverse * get(weight + c) + get(bias + c));
     });
-    mean[i] = centre;
+    mean[i] = first + distance;
     inverse_deviation[i] = inverse;
   }
 }

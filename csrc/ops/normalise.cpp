@@ -16,7 +16,7 @@ namespace {
 // pass.
 int64_t part_count(const MatrixShape& s) {
   constexpr int64_t values = 1 << 15;
-  return chunk_count(s.rows, s.columns, values);
+  return s.columns == 0 ? 0 : chunk_count(s.rows, s.columns, values);
 }
 
 template <class Body>

@@ -156,3 +156,27 @@ TEST_CASE_TEMPLATE("Winograd lets NaN through to every output that meets it", T,
         CHECK(numbers > 0);  // other tiles, or for weights other channels
       }
 }
+
+TEST_CASE_TEMPLATE("the way back through bias and relu", T, float, double) {
+  for (int64_t filters : {0, 1, 3, 4, 15, 16, 17, 33})
+    for (int64_t pixels :
+         {int64_t{0}, int64_t{1}, int64_t{2}, int64_t{5}, int64_t{1000}, 33000 / (filters + 1)}) {
+      const int64_t n = pixels * filters;
+      std::vector<T> outputs = small_integers<T>(n, 2);
+      for (size_t i = 0; i < outputs.size(); i += 7) outputs[i] = quiet_nan<T>;
+      const Unaligned<T> dy(small_integers<T>(n, 1)), y(outputs);
+      Guarded<T> dz(n), dbias(filters);
+      conv2d_epilogue_gradient<T>(pixels, filters, dy.data(), y.data(), dz.data(), dbias.data());
+      CAPTURE(pixels);
+      CAPTURE(filters);
+      CHECK((dz.intact() && dbias.intact()));
+      std::vector<T> sums(static_cast<size_t>(filters));
+      CHECK(difference(dz.data(), n, [&](int64_t i) -> long double {
+              const T passed = y.data()[i] > T(0) ? dy.data()[i] : T(0);
+              sums[static_cast<size_t>(i % filters)] += passed;
+              return passed;
+            }) == "");
+      CHECK(difference(dbias.data(), filters,
+                       [&](int64_t i) -> long double { return sums[static_cast<size_t>(i)]; }) == "");
+    }
+}
