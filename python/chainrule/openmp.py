@@ -9,7 +9,7 @@ another package has loaded the same library before, its settings hold.
 
 import os
 
-SPINS = "10000"
+SPINS = "4000"
 
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = SPINS
