@@ -33,6 +33,8 @@ std::vector<T> result(const Convolution<T>& convolution, Pass pass, const Conv2d
 template <class T>
 void check_threads(const Convolution<T>& convolution, const Conv2dShape& s) {
   for (Pass pass : passes) {
+    if (pass == Pass::input_gradient && &convolution == &winograd<T> && !has_winograd_input_gradient(s))
+      continue;
     auto on_threads = [&](int threads) {
       const WithThreads scope(threads);
       return result(convolution, pass, s);
@@ -94,6 +96,7 @@ TEST_CASE_TEMPLATE("convolutions give the same bits on 1, 2, 3 and 8 threads", T
   check_threads(winograd<T>, conv_shape(4, same_axis(32, 3), same_axis(30, 3), {24, 40, 1}));
   check_threads(winograd<T>, conv_shape(1, same_axis(16, 3), same_axis(16, 3), {48, 100, 1}));
   check_threads(winograd<T>, conv_shape(20, same_axis(2, 3), same_axis(2, 3), {33, 70, 1}));
+  check_threads(winograd<T>, conv_shape(2, same_axis(64, 3, 2), same_axis(65, 3, 2), {24, 40, 1}));
   check_threads(winograd<T>, conv_shape(2, same_axis(24, 5), same_axis(23, 5), {17, 40, 1}));
   check_threads(winograd<T>, conv_shape(2, same_axis(200, 3), same_axis(220, 3), {1, 2, 1}));
 }

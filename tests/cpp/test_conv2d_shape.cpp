@@ -164,13 +164,18 @@ TEST_CASE("convolution algorithms have names") {
   set_conv_algorithm(before);
 }
 
-TEST_CASE("Winograd exists for 3x3 and 5x5 windows with stride 1 in one group") {
+TEST_CASE("Winograd exists for 3x3 and 5x5 windows in one group, 3x3 with stride 2 as well") {
   const Channels c{32, 32, 1};
   for (int64_t kernel : {1, 2, 3, 4, 5, 6, 7})
     CHECK(has_winograd(conv_shape(1, same_axis(8, kernel), same_axis(8, kernel), c)) ==
           (kernel == 3 || kernel == 5));
   CHECK_FALSE(has_winograd(conv_shape(1, {8, 3}, {8, 5}, c)));
   CHECK_FALSE(has_winograd(conv_shape(1, {8, 3, 2}, {8, 3}, c)));
+  CHECK(has_winograd(conv_shape(1, {8, 3, 2}, {8, 3, 2}, c)));
+  CHECK_FALSE(has_winograd_input_gradient(conv_shape(1, {8, 3, 2}, {8, 3, 2}, c)));
+  CHECK(has_winograd_input_gradient(conv_shape(1, {8, 3}, {8, 3}, c)));
+  CHECK_FALSE(has_winograd(conv_shape(1, {8, 5, 2}, {8, 5, 2}, c)));
+  CHECK_FALSE(has_winograd(conv_shape(1, {8, 3, 3}, {8, 3, 3}, c)));
   CHECK_FALSE(has_winograd(conv_shape(1, {8, 3}, {8, 3, 1, 2}, c)));
   CHECK_FALSE(has_winograd(conv_shape(1, {8, 3}, {8, 3}, {32, 32, 2})));
   CHECK(has_winograd(conv_shape(1, {8, 3, 1, 1, 2, 2}, {8, 3, 1, 1, 0, 2}, c)));
@@ -196,6 +201,7 @@ TEST_CASE_TEMPLATE(
   const Conv2dShape shapes[] = {conv_shape(2, same_axis(9, 3), same_axis(9, 3), {25, 24, 1}),
                                 conv_shape(2, same_axis(9, 5), same_axis(9, 5), {24, 25, 1}),
                                 conv_shape(2, same_axis(9, 3, 2), same_axis(9, 3, 2), {24, 24, 1}),
+                                conv_shape(2, same_axis(9, 3, 2), same_axis(9, 3, 2), {64, 50, 1}),
                                 conv_shape(2, same_axis(9, 3), same_axis(9, 3), {24, 24, 3})};
   for (ConvAlgorithm a : {ConvAlgorithm::automatic, ConvAlgorithm::direct, ConvAlgorithm::winograd}) {
     set_conv_algorithm(a);
@@ -206,11 +212,12 @@ TEST_CASE_TEMPLATE(
         std::vector<T> got(static_cast<size_t>(n.out)), plain(got.size());
         chosen.run(pass, s, left.data(), right.data(), {}, got.data());
         direct.run(pass, s, left.data(), right.data(), {}, plain.data());
-        CAPTURE(conv_algorithm_name(a));
+        CAPTURE(std::string(conv_algorithm_name(a)));
         CAPTURE(text(s));
+        const bool exists = pass == Pass::input_gradient ? has_winograd_input_gradient(s) : has_winograd(s);
+        const bool pays = sizeof(T) == sizeof(float) && winograd_pays(s);
         const bool winograd =
-            has_winograd(s) &&
-            (a == ConvAlgorithm::winograd || (a == ConvAlgorithm::automatic && sizeof(T) == sizeof(float)));
+            exists && (a == ConvAlgorithm::winograd || (a == ConvAlgorithm::automatic && pays));
         CHECK(same_bits(got, plain) == !winograd);
         CHECK(difference(
                   got.data(), n.out, [&](int64_t i) -> long double { return plain[static_cast<size_t>(i)]; },
