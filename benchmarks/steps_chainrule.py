@@ -1,7 +1,9 @@
 """The benchmark's training steps in chainrule: one function a case, each returning a step without arguments."""
 
-import chainrule as cr
 import numpy as np
+
+import chainrule as cr
+from chainrule import _core
 
 version = cr.__version__
 
@@ -123,6 +125,48 @@ def vgg_like():
         layers.append(cr.nn.MaxPool2d(2))
     net = _Classifier(*layers, cr.nn.Flatten(), cr.nn.Linear(4096, 10))
     return _step(net, *_images(32, 3), 1e-3)
+
+
+def convolution(size, channels, filters, kernel, stride, direction, algorithm):
+    """One pass of one layer, batch 64."""
+    size, channels, filters, kernel, stride = map(int, (size, channels, filters, kernel, stride))
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, size, size, channels), dtype=np.float32)
+    w = rng.standard_normal((kernel, kernel, channels, filters), dtype=np.float32)
+    window = (stride, stride, *[kernel // 2] * 4, 1, 1, 1)
+    y = _core.conv2d(x, w, None, window, False)
+    passes = {
+        "forward": lambda: _core.conv2d(x, w, None, window, False),
+        "input_gradient": lambda: _core.conv2d_input_gradient(y, w, None, size, size, window, False),
+        "weight_gradient": lambda: _core.conv2d_weight_gradient(x, y, kernel, kernel, window),
+    }
+
+    def step():
+        cr.set_conv_algorithm(algorithm)
+        passes[direction]()
+
+    return step
+
+
+def product(n):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((int(n), int(n)), dtype=np.float32) for _ in range(2))
+    return lambda: _core.matmul(a, b)
+
+
+def small_products():
+    """A thousand products of 96 x 96 on the calling thread."""
+    b = np.ones((96, 96), np.float32)
+    a = np.ones((96, 96), np.float32)
+
+    def step():
+        threads = cr.get_num_threads()
+        cr.set_num_threads(1)
+        for _ in range(1000):
+            _core.matmul(a, b)
+        cr.set_num_threads(threads)
+
+    return step
 
 
 def gate_chain():

@@ -133,6 +133,35 @@ def vgg_like():
     return _image_step(nn.Sequential(*layers, nn.Flatten(), nn.Linear(4096, 10)), 32, 3)
 
 
+def convolution(size, channels, filters, kernel, stride, direction, _algorithm):
+    """One pass of one layer, batch 64, channels last."""
+    size, channels, filters, kernel, stride = map(int, (size, channels, filters, kernel, stride))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn((64, channels, size, size), generator=generator).to(memory_format=torch.channels_last)
+    w = torch.randn((filters, channels, kernel, kernel), generator=generator)
+    w = w.to(memory_format=torch.channels_last)
+    settings = ([stride, stride], [kernel // 2] * 2, [1, 1])
+    y = torch.conv2d(x, w, None, *settings)
+
+    def backward(*wanted):
+        return torch.ops.aten.convolution_backward(
+            y, x, w, None, *settings, False, [0, 0], 1, [*wanted, False]
+        )
+
+    passes = {
+        "forward": lambda: torch.conv2d(x, w, None, *settings),
+        "input_gradient": lambda: backward(True, False),
+        "weight_gradient": lambda: backward(False, True),
+    }
+    return torch.no_grad()(passes[direction])
+
+
+def product(n):
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn((int(n), int(n)), generator=generator) for _ in range(2))
+    return torch.no_grad()(lambda: a @ b)
+
+
 def gate_chain():
     a = torch.ones(4, requires_grad=True)
     b = torch.ones(4)

@@ -1,13 +1,15 @@
 """A process that times one engine's steps on request: `python worker.py ENGINE THREADS`.
 
-Reads lines "CASE REPETITIONS" and answers each with a JSON list of seconds; the first line it writes is the
-engine's version. Each engine has a process of its own, so that two OpenMP run-times never share one.
+Reads lines "CASE[:SETTING,...] REPETITIONS" and answers each with a JSON list of seconds; the first line it writes is
+the engine's version. Each engine has a process of its own, so that two OpenMP run-times never share one.
 """
 
 import importlib
 import json
 import sys
 import time
+
+MOST_CASES = 2  # whose memory is held at a time
 
 
 def main():
@@ -19,8 +21,10 @@ def main():
         case, repetitions = line.split()
         first = case not in steps
         if first:
-            steps.clear()  # one case's memory at a time
-            steps[case] = getattr(engine, case)()
+            if len(steps) == MOST_CASES:
+                steps.clear()
+            name, _, settings = case.partition(":")
+            steps[case] = getattr(engine, name)(*settings.split(",")) if settings else getattr(engine, name)()
         step = steps[case]
         for _ in range(3 if first else 1):
             step()

@@ -14,6 +14,6 @@ SPINS = "4000"
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = SPINS
     try:
-        import chainrule._core
+        import chainrule._core  # noqa: F401
     finally:
         del os.environ["GOMP_SPINCOUNT"]  # child processes make their own choice
