@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS := $(shell nproc 2>/dev/null || echo 2)
-SOURCES := $(shell find csrc python -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.j2' -o -name '*.npz')
+SOURCES := $(shell find csrc python -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.jinja' -o -name '*.npz')
 
 .PHONY: train test test-cpp test-python lint benchmark sanitize clean
 
@@ -50,7 +50,7 @@ test-cpp: $(VENV)/installed-dev doctest
 	$(BIN)/cmake -S . -B build/tests -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
 	  -DCHAINRULE_BUILD_PYTHON=OFF -DCHAINRULE_BUILD_TESTS=ON -DCHAINRULE_WERROR=ON
 	$(BIN)/cmake --build build/tests -j $(JOBS)
-	$(BIN)/ctest --test-dir build/tests --output-on-failure --no-tests=error
+	$(BIN)/ctest --test-dir build/tests -j $(JOBS) --output-on-failure --no-tests=error
 
 test-python: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
@@ -68,6 +68,8 @@ lint: $(VENV)/installed-dev
 
 benchmark: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/layers.py
+	$(BIN)/python benchmarks/differentiation.py
 	$(BIN)/python benchmarks/footprint.py
 
 clean:

@@ -1,0 +1,25 @@
+"""Leaves out the files that compare with PyTorch where it is not installed, and says so at the end."""
+
+import importlib.util
+import re
+
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+# A file needs it that imports it at its top, or a table that does.
+NEEDS_TORCH = re.compile(
+    r"^(import torch|from torch|from gate_table|from gate_cases|from torch_images)", re.MULTILINE
+)
+left_out = []
+
+
+def pytest_ignore_collect(collection_path):
+    if HAS_TORCH or collection_path.suffix != ".py":
+        return None
+    if NEEDS_TORCH.search(collection_path.read_text()):
+        left_out.append(collection_path.name)
+        return True
+    return None
+
+
+def pytest_terminal_summary(terminalreporter):
+    if left_out:
+        terminalreporter.write_line(f"PyTorch is not installed: {', '.join(sorted(left_out))} were left out")
