@@ -150,8 +150,10 @@ void detail::run_chunks(int64_t chunks, ChunkFunction function, const void* cont
 #pragma omp parallel num_threads(threads)
   {
     try {
-      // Handed out one by one: a thread that is held up keeps a single chunk.
-      for (int64_t chunk = next++; chunk < chunks; chunk = next++) function(context, chunk);
+      // Handed out one by one: a thread that is held up keeps a single chunk. Relaxed: chunks are not ordered
+      // by it, only the region's end is, and ThreadSanitizer would take an order for one that always holds.
+      auto take = [&] { return next.fetch_add(1, std::memory_order_relaxed); };
+      for (int64_t chunk = take(); chunk < chunks; chunk = take()) function(context, chunk);
     } catch (...) {
       std::lock_guard<std::mutex> lock(mutex);
       if (thrown == nullptr) thrown = std::current_exception();

@@ -163,11 +163,11 @@ inline WideVec widening_multiply(WideVec a, uint32_t factor) {
 // NaN wins over every number; of equal values the first argument is taken.
 template <class T>
 inline Vec<T> maximum(Vec<T> a, Vec<T> b) {
-  return (a >= b) | (a != a) ? a : b;
+  return ((a >= b) | (a != a)) ? a : b;
 }
 template <class T>
 inline Vec<T> minimum(Vec<T> a, Vec<T> b) {
-  return (a <= b) | (a != a) ? a : b;
+  return ((a <= b) | (a != a)) ? a : b;
 }
 
 template <class T>
