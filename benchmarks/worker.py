@@ -10,6 +10,7 @@ import sys
 import time
 
 MOST_CASES = 2  # whose memory is held at a time
+SETTLE = 0.05  # seconds, in which the threads of the engine before stop spinning on the cores
 
 
 def main():
@@ -26,6 +27,7 @@ def main():
             name, _, settings = case.partition(":")
             steps[case] = getattr(engine, name)(*settings.split(",")) if settings else getattr(engine, name)()
         step = steps[case]
+        time.sleep(SETTLE)
         for _ in range(3 if first else 1):
             step()
         times = []
