@@ -109,12 +109,12 @@ namespace {
 
 // A thread whose core another process holds keeps all others waiting at the end of a region, a scheduler's
 // slice of milliseconds for work of microseconds. Where that is seen, short work stays on the calling thread
-// for a while: at first for twice what was lost, and for twice as long each time that it is seen again, so
-// that looking again soon costs little. The bits do not depend on it.
+// for a while: twenty times as long as was lost, so that looking again costs a twentieth. The bits do not
+// depend on it.
 std::atomic<int64_t> alone_until{0};  // nanoseconds
-std::atomic<int> held_up{0};          // times in a row
-constexpr int most_doublings = 6;
-constexpr int64_t least_wait = 150'000;       // what counts as held up: more than waking a thread takes
+constexpr int64_t times_as_long = 20;
+constexpr int64_t longest_alone = 200'000'000;
+constexpr int64_t least_wait = 400'000;       // what counts as held up: more than waking a thread takes
 constexpr int64_t worth_sharing = 2'000'000;  // work as long as a slice is shared all the same
 
 int64_t now() {
@@ -163,13 +163,8 @@ void detail::run_chunks(int64_t chunks, ChunkFunction function, const void* cont
   }
   if (thrown != nullptr) std::rethrow_exception(thrown);
   const int64_t end = now(), wait = end - own_end;
-  if (wait <= least_wait || wait <= own_end - start) {
-    held_up.store(0, std::memory_order_relaxed);
-    return;
-  }
-  const int times = std::min(held_up.load(std::memory_order_relaxed) + 1, most_doublings);
-  held_up.store(times, std::memory_order_relaxed);
-  alone_until.store(end + (wait << times), std::memory_order_relaxed);
+  if (wait > least_wait && wait > own_end - start)
+    alone_until.store(end + std::min(times_as_long * wait, longest_alone), std::memory_order_relaxed);
 }
 
 }  // namespace chainrule
