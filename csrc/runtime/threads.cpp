@@ -108,13 +108,14 @@ void set_num_threads(int n) {
 namespace {
 
 // A thread whose core another process holds keeps all others waiting at the end of a region, a scheduler's
-// slice of milliseconds for work of microseconds. Where that is seen, short work stays on the calling thread
-// for a while: twenty times as long as was lost, so that looking again costs a twentieth. The bits do not
-// depend on it.
+// slice of milliseconds for work of microseconds. Where that is seen twice in a row (once may be the waking
+// of a thread that slept), short work stays on the calling thread for a while: forty times as long as was
+// lost, so that looking again costs a twentieth. The bits do not depend on it.
 std::atomic<int64_t> alone_until{0};  // nanoseconds
-constexpr int64_t times_as_long = 20;
+std::atomic<bool> held_up_before{false};
+constexpr int64_t times_as_long = 40;
 constexpr int64_t longest_alone = 200'000'000;
-constexpr int64_t least_wait = 400'000;       // what counts as held up: more than waking a thread takes
+constexpr int64_t least_wait = 400'000;       // what counts as held up
 constexpr int64_t worth_sharing = 2'000'000;  // work as long as a slice is shared all the same
 
 int64_t now() {
@@ -163,7 +164,10 @@ void detail::run_chunks(int64_t chunks, ChunkFunction function, const void* cont
   }
   if (thrown != nullptr) std::rethrow_exception(thrown);
   const int64_t end = now(), wait = end - own_end;
-  if (wait > least_wait && wait > own_end - start)
+  const bool held_up = wait > least_wait && wait > own_end - start;
+  const bool again = held_up && held_up_before.load(std::memory_order_relaxed);
+  held_up_before.store(held_up && !again, std::memory_order_relaxed);
+  if (again)
     alone_until.store(end + std::min(times_as_long * wait, longest_alone), std::memory_order_relaxed);
 }
 

@@ -105,8 +105,10 @@ template <class T>
 inline Vec<T> log(Vec<T> x) {
   using C = Constants<T>;
   using Integer = typename VecOf<T>::integer;
-  Mask<T> denormal = x < C::smallest_normal;
-  Vec<T> scaled = denormal ? x * C::denormal_scale : x;
+  // Of the size, whose bits are never negative: what a negative number gives is known below.
+  const Vec<T> size = absolute<T>(x);
+  Mask<T> denormal = size < C::smallest_normal;
+  Vec<T> scaled = denormal ? size * C::denormal_scale : size;
   Mask<T> bits = as_bits<T>(scaled);
   // Split x = 2^e m with m in [sqrt(1/2), sqrt(2)), so that log m is small and the series short.
   constexpr Integer one_bits = static_cast<Integer>(C::exponent_bias) << C::mantissa_bits;
@@ -127,7 +129,7 @@ inline Vec<T> log(Vec<T> x) {
   constexpr T infinity = static_cast<T>(__builtin_inf()), nan = static_cast<T>(__builtin_nan(""));
   result = x == T(0) ? broadcast<T>(-infinity) : result;
   result = x < T(0) ? broadcast<T>(nan) : result;
-  return (x != x) | (x == infinity) ? x : result;
+  return ((x != x) | (x == infinity)) ? x : result;
 }
 
 template <class T>
