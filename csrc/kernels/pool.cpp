@@ -95,12 +95,12 @@ void scatter_apart(const PoolGeometry& p, const T* gradient, const Index* indice
   for (int64_t j = 0; j < p.out_width; ++j) {
     const Span w = window(j, p.stride_width, p.left, p.kernel_width, p.width);
     T* to = out + w.first * p.channels;
-    const auto begin = static_cast<Index>(first + w.first - w.start);
+    const auto begin = static_cast<uint32_t>(first + w.first - w.start);
     for (int64_t c = 0; c < p.channels; ++c) {
       // Which pixel won is a matter of chance: bits are masked, so that no branch has to guess it.
       typename VecOf<T>::integer bits;
       std::memcpy(&bits, gradient + c, sizeof bits);
-      const auto index = static_cast<Index>(indices[c] - begin);
+      const auto index = static_cast<Index>(static_cast<uint32_t>(indices[c]) - begin);
       for (int64_t x = 0; x < w.last - w.first; ++x) {
         const auto kept = bits & -static_cast<typename VecOf<T>::integer>(index == x);
         std::memcpy(to + x * p.channels + c, &kept, sizeof kept);
