@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 SOURCES := $(shell find csrc python -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.jinja' -o -name '*.npz')
 
-.PHONY: train test test-cpp test-python lint benchmark sanitize clean
+.PHONY: train test test-cpp test-python lint benchmark sanitize sanitize-threads test-aarch64 clean
 
 train: $(VENV)/installed
 	$(BIN)/chainrule train
@@ -31,6 +31,11 @@ $(VENV)/created:
 
 $(VENV)/installed: $(VENV)/created pyproject.toml CMakeLists.txt $(SOURCES)
 	$(BIN)/pip install --quiet '.[cli]'
+	@touch $@
+
+# All that the C++ tests need.
+$(VENV)/build-tools: $(VENV)/created
+	$(BIN)/pip install --quiet cmake ninja
 	@touch $@
 
 # PyTorch is what the tests compare with; where it cannot be had, those tests say so and are skipped.
@@ -55,12 +60,33 @@ test-cpp: $(VENV)/installed-dev doctest
 test-python: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
 
-# The C++ tests again under AddressSanitizer and UndefinedBehaviorSanitizer.
-sanitize: $(VENV)/installed-dev doctest
-	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
-	  -DCHAINRULE_BUILD_PYTHON=OFF -DCHAINRULE_BUILD_TESTS=ON -DCHAINRULE_SANITIZE=address,undefined
-	$(BIN)/cmake --build build/sanitize -j $(JOBS)
-	$(BIN)/ctest --test-dir build/sanitize --output-on-failure --no-tests=error
+# The C++ tests again: under AddressSanitizer and UndefinedBehaviorSanitizer; under ThreadSanitizer, by clang,
+# whose OpenMP tells the sanitizer how it orders threads (GCC's does not, which looks like races); and compiled for
+# 64-bit ARM, under an emulator.
+CPP_TESTS := -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+  -DCHAINRULE_BUILD_PYTHON=OFF -DCHAINRULE_BUILD_TESTS=ON
+define build_and_run_cpp_tests
+	$(BIN)/cmake --build build/$@ -j $(JOBS)
+	$(BIN)/ctest --test-dir build/$@ -j $(JOBS) --output-on-failure --no-tests=error
+endef
+
+sanitize: $(VENV)/build-tools doctest
+	$(BIN)/cmake -S . -B build/$@ $(CPP_TESTS) -DCHAINRULE_SANITIZE=address,undefined
+	$(build_and_run_cpp_tests)
+
+sanitize-threads: $(VENV)/build-tools doctest
+	@tools/require_packages.sh "ThreadSanitizer" clang++-19=clang-19 \
+	  /usr/lib/llvm-19/lib/libarcher.so=libomp-19-dev llvm-symbolizer-19=llvm-19
+	$(BIN)/cmake -S . -B build/$@ $(CPP_TESTS) -DCHAINRULE_SANITIZE=thread -DCMAKE_CXX_COMPILER=clang++-19
+	$(build_and_run_cpp_tests)
+
+test-aarch64: $(VENV)/build-tools doctest
+	@tools/require_packages.sh "The build for 64-bit ARM" \
+	  aarch64-linux-gnu-g++=g++-aarch64-linux-gnu qemu-aarch64=qemu-user
+	$(BIN)/cmake -S . -B build/$@ $(CPP_TESTS) -DCHAINRULE_WERROR=ON -DCMAKE_SYSTEM_NAME=Linux \
+	  -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
+	  "-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu"
+	$(build_and_run_cpp_tests)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
