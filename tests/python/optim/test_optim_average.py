@@ -1,0 +1,156 @@
+"""The moving average of weights beside PyTorch's, as a lookahead, and resumed."""
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn
+from chainrule.optim import SGD, ExponentialMovingAverage
+
+torch = pytest.importorskip("torch")
+
+
+class Net(nn.Module):
+    def __init__(self):
+        self.linear = nn.Linear(3, 2, rng=0)
+        self.norm = nn.BatchNorm2d(2)
+        self.calls = np.zeros((), np.int64)
+
+    def forward(self, x):
+        self.calls += 1
+        return self.norm(self.linear(x))
+
+
+def train_step(net, optimizer, rng):
+    optimizer.zero_grad()
+    (
+        net(rng.normal(size=(8, 3)).astype(np.float32)) * rng.normal(size=(8, 2)).astype(np.float32)
+    ).sum().backward()
+    optimizer.step()
+
+
+def test_average_is_pytorchs():
+    net, rng = Net(), np.random.default_rng(0)
+    optimizer = SGD(net.parameters(), lr=0.1)
+    average = ExponentialMovingAverage(net, 0.9)
+    theirs = torch.nn.ParameterList(torch.tensor(p.numpy().copy()) for p in net.parameters())
+    swa = torch.optim.swa_utils.AveragedModel(
+        theirs, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9)
+    )
+    swa.update_parameters(theirs)  # its first update is a copy
+    buffers = {name: buffer.copy() for name, buffer in net.named_buffers()}
+    for _ in range(20):
+        train_step(net, optimizer, rng)
+        average.update()
+        with torch.no_grad():
+            for p, q in zip(net.parameters(), theirs, strict=True):
+                q.copy_(torch.tensor(p.numpy()))
+        swa.update_parameters(theirs)
+        for name, buffer in net.named_buffers():
+            buffers[name] = 0.9 * buffers[name] + 0.1 * buffer if buffer.dtype.kind == "f" else buffer.copy()
+    state = average.state_dict()
+    for (name, _), q in zip(net.named_parameters(), swa.module, strict=True):
+        np.testing.assert_allclose(state[name], q.detach().numpy(), rtol=1e-5, atol=1e-6)
+    for name, value in buffers.items():
+        assert state[name].dtype == value.dtype
+        np.testing.assert_allclose(state[name], value, rtol=1e-5, atol=1e-6)
+    assert state["calls"] == 20
+
+
+def test_average_of_decay_0_is_the_last_value_and_of_1_the_first():
+    net, rng = Net(), np.random.default_rng(0)
+    first = net.state_dict()
+    last, still = ExponentialMovingAverage(net, 0), ExponentialMovingAverage(net, 1)
+    train_step(net, SGD(net.parameters(), lr=0.1), rng)
+    last.update(), still.update()
+    for name, value in net.state_dict().items():
+        np.testing.assert_allclose(last.averages[name], value, rtol=1e-6, atol=1e-7)
+        if value.dtype.kind == "f":
+            assert np.array_equal(still.averages[name], first[name])
+
+
+def test_applied_gives_the_average_and_then_its_own_values_back_to_the_bit():
+    net, rng = Net(), np.random.default_rng(0)
+    average = ExponentialMovingAverage(net, 0.5)
+    train_step(net, SGD(net.parameters(), lr=0.1), rng)
+    average.update()
+    own, places = net.state_dict(), [p.value for p in net.parameters()]
+    with pytest.raises(KeyError), average.applied() as model:
+        assert model is net
+        assert all(np.array_equal(v, average.averages[k]) for k, v in net.state_dict().items())
+        raise KeyError
+    assert all(np.array_equal(v, own[k]) for k, v in net.state_dict().items())
+    assert all(p.value is place for p, place in zip(net.parameters(), places, strict=True))
+
+
+def test_copied_back_every_few_steps_it_is_the_lookahead_of_its_paper():
+    net = nn.Linear(3, 2, rng=0)
+    slow, fast = (net.weight.numpy().copy() for _ in range(2))
+    optimizer, average = SGD(net.parameters(), lr=0.1), ExponentialMovingAverage(net, decay=0.5)
+    rng = np.random.default_rng(1)
+    for step in range(1, 13):
+        g = rng.normal(size=(3, 2)).astype(np.float32)
+        net.weight.grad = cr.tensor(g)
+        optimizer.step()
+        fast = fast - np.float32(0.1) * g
+        if step % 4 == 0:
+            average.update()
+            average.copy_to()
+            slow = fast = slow + np.float32(0.5) * (fast - slow)
+    np.testing.assert_allclose(net.weight.numpy(), fast, rtol=1e-6)
+
+
+def test_copy_to_between_forward_and_backward_is_found():
+    net = Net()
+    average = ExponentialMovingAverage(net)
+    loss = net(np.ones((4, 3), np.float32)).sum()
+    average.copy_to()
+    with pytest.raises(RuntimeError, match="was changed in place since"):
+        loss.backward()
+
+
+def test_average_resumes_with_the_same_bits():
+    net, rng = Net(), np.random.default_rng(0)
+    optimizer, average = SGD(net.parameters(), lr=0.1), ExponentialMovingAverage(net, 0.9)
+    for _ in range(3):
+        train_step(net, optimizer, rng)
+        average.update()
+    other = ExponentialMovingAverage(net, 0.9)
+    other.load_state_dict(average.state_dict())
+    train_step(net, optimizer, rng)
+    average.update(), other.update()
+    assert all(v.tobytes() == other.averages[k].tobytes() for k, v in average.averages.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("norm.bias"), r"missing \['norm.bias'\], not known \[\]"),
+        (lambda s: s.update(more=np.zeros(2)), r"missing \[\], not known \['more'\]"),
+        (
+            lambda s: s.update({"norm.bias": np.zeros(2)}),
+            r"norm.bias is float64 \(2,\), the model's is float32",
+        ),
+        (lambda s: s.update({"norm.bias": np.zeros(3, np.float32)}), r"norm.bias is float32 \(3,\)"),
+    ],
+)
+def test_averages_that_do_not_fit_change_nothing(change, message):
+    average = ExponentialMovingAverage(Net())
+    before = average.state_dict()
+    state = {name: value + 1 for name, value in before.items()}
+    change(state)
+    with pytest.raises(ValueError, match=f"ExponentialMovingAverage.load_state_dict: {message}"):
+        average.load_state_dict(state)
+    assert all(np.array_equal(v, before[k]) for k, v in average.state_dict().items())
+
+
+def test_average_refuses_wrong_arguments():
+    for decay in (-0.1, 1.1, np.nan):
+        with pytest.raises(
+            ValueError, match=r"ExponentialMovingAverage: decay = .*: give a number from 0 to 1"
+        ):
+            ExponentialMovingAverage(Net(), decay)
+    with pytest.raises(ValueError, match="decay = 2"):
+        ExponentialMovingAverage(Net()).update(2)
+    with pytest.raises(TypeError, match=r"model is a list: give a chainrule\.nn\.Module"):
+        ExponentialMovingAverage([])
