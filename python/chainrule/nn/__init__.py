@@ -17,6 +17,7 @@ from chainrule.nn.convolution import Conv2d, ConvTranspose2d
 from chainrule.nn.linear import Linear
 from chainrule.nn.module import Module, Parameter
 from chainrule.nn.normalise import BatchNorm2d, Dropout, LayerNorm
+from chainrule.nn.observe import observe
 from chainrule.nn.pool import AvgPool2d, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d
 from chainrule.nn.sequential import Sequential
 
@@ -45,4 +46,5 @@ __all__ = [
     "Softplus",
     "Tanh",
     "initialise",
+    "observe",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from chainrule.autodiff.change import announce
+from chainrule.nn.observe import observers
 from chainrule.tensor import Tensor, tensor
 
 
@@ -48,7 +49,12 @@ class Module:
         raise TypeError(f"{type(self).__name__}.forward is not defined: a module defines it")
 
     def __call__(self, *inputs):
-        return self.forward(*inputs)
+        if not observers.functions:
+            return self.forward(*inputs)
+        output = self.forward(*inputs)
+        for function in observers.functions:
+            output = function(self, output)
+        return output
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """The modules set as attributes, with their names, in the order they were set."""
@@ -63,6 +69,12 @@ class Module:
         yield self
         for _, child in self.children():
             yield from child.modules()
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module, called "" (or the prefix), and all below it, each with its dotted name."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """Every parameter once, with its dotted name; one that is shared goes by its first name."""
