@@ -21,7 +21,8 @@ class BatchNorm2d(Module):
         channels: at least 1.
         momentum: how far the running values move each time, in [0, 1].
         epsilon: added to the variance.
-        affine: whether weight and bias are learned.
+        affine: whether weight and bias are learned; else they are 1 and 0.
+        scale: whether the weight is learned, where affine is True; else it is 1.
         dtype: float32 or float64.
 
     Attributes: weight, bias (channels,) or None; the buffers running_mean, running_var (channels,).
@@ -29,7 +30,7 @@ class BatchNorm2d(Module):
     Errors: ValueError for settings out of range; at the call, for x of other channels.
     """
 
-    def __init__(self, channels, momentum=0.1, epsilon=1e-5, affine=True, dtype=np.float32):
+    def __init__(self, channels, momentum=0.1, epsilon=1e-5, affine=True, scale=True, dtype=np.float32):
         channels = integer("BatchNorm2d", "channels", channels)
         if channels < 1:
             raise ValueError(f"BatchNorm2d: channels {channels}: give 1 or more")
@@ -38,7 +39,7 @@ class BatchNorm2d(Module):
         self.channels = channels
         self.momentum = momentum
         self.epsilon = epsilon
-        self.weight = Parameter(np.ones(channels, dtype)) if affine else None
+        self.weight = Parameter(np.ones(channels, dtype)) if affine and scale else None
         self.bias = Parameter(np.zeros(channels, dtype)) if affine else None
         self.running_mean = np.zeros(channels, dtype)
         self.running_var = np.ones(channels, dtype)
@@ -64,7 +65,9 @@ class BatchNorm2d(Module):
         return self.forward(x, relu=True)
 
     def describe(self):
-        return f"{self.channels}" + ("" if self.weight is not None else ", affine=False")
+        if self.bias is None:
+            return f"{self.channels}, affine=False"
+        return f"{self.channels}" + ("" if self.weight is not None else ", scale=False")
 
 
 class LayerNorm(Module):
