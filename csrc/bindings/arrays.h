@@ -111,5 +111,6 @@ void bind_losses(py::module_& m);
 void bind_optimise(py::module_& m);
 void bind_conv2d(py::module_& m);
 void bind_images(py::module_& m);
+void bind_augment(py::module_& m);
 
 }  // namespace chainrule::bindings

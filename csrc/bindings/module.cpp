@@ -15,4 +15,5 @@ PYBIND11_MODULE(_core, m) {
   bind_optimise(m);
   bind_conv2d(m);
   bind_images(m);
+  bind_augment(m);
 }

@@ -9,6 +9,16 @@
 
 namespace chainrule {
 
+std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, uint64_t key) {
+  auto key0 = static_cast<uint32_t>(key), key1 = static_cast<uint32_t>(key >> 32);
+  for (int round = 0; round < 10; ++round, key0 += 0x9E3779B9u, key1 += 0xBB67AE85u) {
+    const uint64_t a = uint64_t{0xD2511F53} * counter[0], b = uint64_t{0xCD9E8D57} * counter[2];
+    counter = {static_cast<uint32_t>(b >> 32) ^ counter[1] ^ key0, static_cast<uint32_t>(b),
+               static_cast<uint32_t>(a >> 32) ^ counter[3] ^ key1, static_cast<uint32_t>(a)};
+  }
+  return counter;
+}
+
 template <class T>
 void dropout(const T* x, int64_t n, double p, uint64_t key, T* out) {
   if (!(p >= 0 && p <= 1))

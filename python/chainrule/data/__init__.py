@@ -1,5 +1,6 @@
 """Data sets, batches, and input normalisation. Nothing here knows a graph."""
 
+from chainrule.data.augment import Augment
 from chainrule.data.cifar10 import load_cifar10
 from chainrule.data.dataset import DataError, Dataset, Split
 from chainrule.data.digits import load_digits
@@ -16,6 +17,7 @@ from chainrule.data.normalise import (
 from chainrule.data.npz import load_npz
 
 __all__ = [
+    "Augment",
     "DataError",
     "DataLoader",
     "Dataset",

@@ -16,6 +16,11 @@ def _blocks(x):
     return (x[i : i + size] for i in range(0, max(1, len(x)), size))
 
 
+def _within_float32(x):
+    most = np.finfo(np.float32).max
+    return np.clip(x, -most, most)
+
+
 class Normaliser:
     """What the normalisers share: they are fitted once, and take inputs of the shape they were fitted on."""
 
@@ -32,8 +37,7 @@ class Normaliser:
         """Normalised inputs as float32. ValueError before `fit`, and for inputs of another shape."""
         x = self._checked(x, fitting=False)
         # Computed in float64: values that are large beside their spread would lose it in float32.
-        most = np.finfo(np.float32).max
-        blocks = (np.clip(self._apply(block), -most, most) for block in _blocks(x))
+        blocks = (_within_float32(self._apply(block)) for block in _blocks(x))
         first = next(blocks)
         result = np.empty((len(x), *first.shape[1:]), np.float32)
         result[: len(first)] = first
@@ -42,6 +46,22 @@ class Normaliser:
             result[done : done + len(block)] = block
             done += len(block)
         return result
+
+    def byte_table(self) -> np.ndarray:
+        """What each byte becomes in each channel: (256, C) float32, the bits that a call gives.
+
+        ValueError where that depends on the byte's place or on other values, and before `fit`.
+        """
+        if not hasattr(self, "input_shape"):
+            raise ValueError(f"{type(self).__name__}: fit it on the training inputs first")
+        if not self._same_everywhere():
+            raise ValueError(
+                f"{type(self).__name__}: what a byte becomes depends on its place or on other values: "
+                "normalise the whole array"
+            )
+        channels = self.input_shape[-1]
+        values = np.repeat(np.arange(256.0)[:, None], channels, axis=1)
+        return _within_float32(self._apply(values)).astype(np.float32)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """What was learnt, as arrays; `normaliser_from_state` makes the normaliser again."""
@@ -55,6 +75,10 @@ class Normaliser:
     def _learnt_shapes(self, name):
         """The shapes that a learnt array can have."""
         return ((),)
+
+    def _same_everywhere(self) -> bool:
+        """Whether a value's result depends on itself and its channel alone."""
+        return False
 
     def _fit(self, x):
         """Learn from checked inputs; nothing to learn by default."""
@@ -86,6 +110,9 @@ class Identity(Normaliser):
 
     kind = "none"
 
+    def _same_everywhere(self):
+        return True
+
     def _apply(self, x):
         return x
 
@@ -101,6 +128,9 @@ class Scale(Normaliser):
         self.factor = float(factor)
         if not (np.isfinite(self.offset) and np.isfinite(self.factor)):
             raise ValueError(f"Scale: offset {offset} and factor {factor} must be finite")
+
+    def _same_everywhere(self):
+        return True
 
     def _apply(self, x):
         return (x.astype(np.float64) - self.offset) * self.factor
@@ -141,6 +171,9 @@ class Standardise(Normaliser):
         spread = np.sqrt(squares / (x.size / self.mean.size))
         deviation = np.where(varies, spread, np.inf)
         self.deviation = np.where(deviation > 0, deviation, np.inf)
+
+    def _same_everywhere(self):
+        return self.mean.size == 1 or self.mean.shape == self.input_shape[-1:]
 
     def _apply(self, x):
         return (x - self.mean) / self.deviation
