@@ -1,5 +1,7 @@
-"""The benchmark's training steps in PyTorch, as its users write them."""
+"""The benchmarks' steps in PyTorch, as its users write them, in the layout that it is fastest with: channels last."""
 
+import nets
+import numpy as np
 import torch
 from torch import nn
 
@@ -10,15 +12,58 @@ def set_threads(n):
     torch.set_num_threads(n)
 
 
-def _step(model, rows, features, loss_function):
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn((rows, features), generator=generator)
-    labels = torch.randint(0, 10, (rows,), generator=generator)
+# ---- Nets ------------------------------------------------------------------------------------------------------
+
+
+def build(net):
+    """The net as a module, in training mode."""
+    layers = []
+    for layer, shape, parameters in nets.channels_first(nets.built(net)):
+        match layer:
+            case nets.Conv(filters, kernel, stride, padding, bias):
+                layers.append(nn.Conv2d(shape[-1], filters, kernel, stride, padding, bias=bias))
+            case nets.Linear(outputs):
+                layers.append(nn.Linear(shape[0], outputs))
+            case nets.BatchNorm():
+                layers.append(nn.BatchNorm2d(shape[-1]))
+            case nets.ReLU():
+                layers.append(nn.ReLU())
+            case nets.MaxPool(size, stride, padding):
+                layers.append(nn.MaxPool2d(size, stride, padding))
+            case nets.AveragePool(size, stride, padding):
+                layers.append(nn.AvgPool2d(size, stride, padding))
+            case nets.GlobalAveragePool():
+                layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+            case nets.Dropout(p):
+                layers.append(nn.Dropout(p))
+            case nets.Flatten():
+                layers.append(nn.Flatten())
+        with torch.no_grad():
+            for own, value in zip(layers[-1].parameters(), parameters, strict=True):
+                own.copy_(torch.from_numpy(value))
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+
+
+def inputs(x):
+    """An array of images or rows as a Tensor."""
+    x = torch.from_numpy(x)
+    return x.permute(0, 3, 1, 2) if x.dim() == 4 else x
+
+
+def training(name, batch, precision="float32"):
+    """Forward, loss, backward and an update by momentum, on the same batch each time."""
+    net = nets.NETS[name]
+    x, labels = nets.data(net, batch)
+    x, labels = inputs(x), torch.from_numpy(labels)
+    model = build(net)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-3)
+    # PyTorch's hinge loss divides by the number of classes; the work is the same.
+    loss_function = nn.MultiMarginLoss() if net.loss == "hinge" else nn.CrossEntropyLoss()
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        loss = loss_function(model(x), labels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            loss = loss_function(model(x), labels)
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -26,116 +71,26 @@ def _step(model, rows, features, loss_function):
     return step
 
 
-def linear_svm():
-    # PyTorch's multi-margin loss divides by the number of classes; the work is the same.
-    return _step(nn.Linear(3072, 10), 256, 3072, nn.MultiMarginLoss())
-
-
-def linear_softmax():
-    return _step(nn.Linear(3072, 10), 256, 3072, nn.CrossEntropyLoss())
-
-
-def mlp():
-    model = nn.Sequential(nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
-    return _step(model, 64, 784, nn.CrossEntropyLoss())
-
-
-def _image_step(model, size, channels):
-    """A step on images in the layout that PyTorch is fastest with, channels last."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn((64, channels, size, size), generator=generator).to(memory_format=torch.channels_last)
-    labels = torch.randint(0, 10, (64,), generator=generator)
-    model = model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-3)
+def inference(name, batch, output=None):
+    """Scores of the same batch each time; the first go to the file `output`."""
+    net = nets.NETS[name]
+    x = inputs(nets.data(net, batch)[0])
+    model = build(net).eval()
 
     def step():
-        optimizer.zero_grad(set_to_none=True)
-        loss = nn.functional.cross_entropy(model(x), labels)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
+        with torch.inference_mode():
+            return model(x).numpy()
 
+    if output is not None:
+        np.save(output, step())
     return step
 
 
-def _conv(inputs, outputs, kernel, stride=1, padding=0):
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.ReLU()
-
-
-def lenet5():
-    net = nn.Sequential(
-        *_conv(1, 6, 5, padding=2),
-        nn.MaxPool2d(2),
-        *_conv(6, 16, 5),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(400, 120),
-        nn.ReLU(),
-        nn.Linear(120, 84),
-        nn.ReLU(),
-        nn.Linear(84, 10),
-    )
-    return _image_step(net, 28, 1)
-
-
-def all_cnn_c():
-    net = nn.Sequential(
-        nn.Dropout(0.2),
-        *_conv(3, 96, 3, 1, 1),
-        *_conv(96, 96, 3, 1, 1),
-        *_conv(96, 96, 3, 2, 1),
-        nn.Dropout(0.5),
-        *_conv(96, 192, 3, 1, 1),
-        *_conv(192, 192, 3, 1, 1),
-        *_conv(192, 192, 3, 2, 1),
-        nn.Dropout(0.5),
-        *_conv(192, 192, 3),
-        *_conv(192, 192, 1),
-        *_conv(192, 10, 1),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-    )
-    return _image_step(net, 32, 3)
-
-
-def network_in_network():
-    net = nn.Sequential(
-        *_conv(3, 192, 5, 1, 2),
-        *_conv(192, 160, 1),
-        *_conv(160, 96, 1),
-        nn.MaxPool2d(3, 2, 1),
-        nn.Dropout(0.5),
-        *_conv(96, 192, 5, 1, 2),
-        *_conv(192, 192, 1),
-        *_conv(192, 192, 1),
-        nn.AvgPool2d(3, 2, 1),
-        nn.Dropout(0.5),
-        *_conv(192, 192, 3, 1, 1),
-        *_conv(192, 192, 1),
-        *_conv(192, 10, 1),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-    )
-    return _image_step(net, 32, 3)
-
-
-def vgg_like():
-    layers, inputs = [], 3
-    for outputs in (64, 128, 256):
-        for _ in range(2):
-            layers += [
-                nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-                nn.BatchNorm2d(outputs),
-                nn.ReLU(),
-            ]
-            inputs = outputs
-        layers.append(nn.MaxPool2d(2))
-    return _image_step(nn.Sequential(*layers, nn.Flatten(), nn.Linear(4096, 10)), 32, 3)
+# ---- Single operations -----------------------------------------------------------------------------------------
 
 
 def convolution(size, channels, filters, kernel, stride, direction, _algorithm):
-    """One pass of one layer, batch 64, channels last."""
-    size, channels, filters, kernel, stride = map(int, (size, channels, filters, kernel, stride))
+    """One pass of one layer, batch 64."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn((64, channels, size, size), generator=generator).to(memory_format=torch.channels_last)
     w = torch.randn((filters, channels, kernel, kernel), generator=generator)
@@ -157,12 +112,14 @@ def convolution(size, channels, filters, kernel, stride, direction, _algorithm):
 
 
 def product(n):
+    """One square matrix product."""
     generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn((int(n), int(n)), generator=generator) for _ in range(2))
+    a, b = (torch.randn((n, n), generator=generator) for _ in range(2))
     return torch.no_grad()(lambda: a @ b)
 
 
 def gate_chain():
+    """A chain of 100 multiplications of 4 floats, forward and backward."""
     a = torch.ones(4, requires_grad=True)
     b = torch.ones(4)
     ones = torch.ones(4)

@@ -1,4 +1,5 @@
 #include "bindings/arrays.h"
+#include "ops/peak.h"
 #include "runtime/allocator.h"
 #include "runtime/features.h"
 #include "runtime/threads.h"
@@ -22,6 +23,13 @@ void bind_runtime(py::module_& m) {
     return std::string("gcc ") + __VERSION__;
 #endif
   });
+  m.def(
+      "multiply_add_rate",
+      [](double seconds) {
+        py::gil_scoped_release unlocked;
+        return multiply_add_rate<float>(seconds);
+      },
+      py::arg("seconds"));
   m.def("memory_statistics", [] {
     AllocatorStatistics s = allocator_statistics();
     py::dict result;

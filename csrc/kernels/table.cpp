@@ -17,6 +17,7 @@ namespace chainrule {
   void fill_softmax(KernelTable&);     \
   void fill_losses(KernelTable&);      \
   void fill_optimise(KernelTable&);    \
+  void fill_peak(KernelTable&);        \
   inline void fill(KernelTable& t) {   \
     fill_elementwise(t);               \
     fill_reduce(t);                    \
@@ -29,6 +30,7 @@ namespace chainrule {
     fill_softmax(t);                   \
     fill_losses(t);                    \
     fill_optimise(t);                  \
+    fill_peak(t);                      \
   }                                    \
   }
 

@@ -11,6 +11,7 @@
 #include "kernels/normalise.h"
 #include "kernels/optimise.h"
 #include "kernels/reduce.h"
+#include "kernels/peak.h"
 #include "kernels/pool.h"
 #include "kernels/random.h"
 #include "kernels/softmax.h"
@@ -31,6 +32,7 @@ struct KernelsOf {
   SoftmaxKernels<T> softmax;
   LossKernels<T> losses;
   OptimiseKernels<T> optimise;
+  PeakKernels<T> peak;
 };
 
 struct KernelTable {
