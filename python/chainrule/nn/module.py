@@ -53,7 +53,7 @@ class Module:
             return self.forward(*inputs)
         output = self.forward(*inputs)
         for function in observers.functions:
-            output = function(self, output)
+            output = function(self, inputs, output)
         return output
 
     def children(self) -> Iterator[tuple[str, Module]]:

@@ -22,12 +22,17 @@ def net():
     )
 
 
+def into(outputs):
+    """Keeps every output under its layer's name."""
+    return lambda name, inputs, output: outputs.update({name: output})
+
+
 X = RNG.standard_normal((5, 8, 8, 2)).astype(np.float32)
 
 
 def test_every_layer_is_seen_in_the_order_of_its_end():
     model, seen = net(), []
-    with nn.observe(model, lambda name, output: seen.append((name, output.shape))):
+    with nn.observe(model, lambda name, inputs, output: seen.append((name, output.shape))):
         model(X)
     assert seen == [
         ("0", (5, 8, 8, 4)),
@@ -47,7 +52,7 @@ def test_every_layer_is_seen_in_the_order_of_its_end():
 def test_layers_that_run_as_one_give_the_same_numbers_apart(training):
     model, outputs = net().train(training), {}
     expected = model(X).numpy()
-    with nn.observe(model, outputs.__setitem__):
+    with nn.observe(model, into(outputs)):
         assert np.array_equal(model(X).numpy(), expected)
     y = X
     for i, layer in enumerate(model.layers):
@@ -58,16 +63,25 @@ def test_layers_that_run_as_one_give_the_same_numbers_apart(training):
 
 def test_the_layers_asked_for_are_seen_alone():
     model, outputs = net(), {}
-    with nn.observe(model, outputs.__setitem__, layers=["2.0", "3"]):
+    with nn.observe(model, into(outputs), layers=["2.0", "3"]):
         model(X)
     assert list(outputs) == ["2.0", "3"]
+
+
+def test_a_layer_is_seen_with_its_inputs():
+    model, seen = net(), {}
+    with nn.observe(model, lambda name, inputs, output: seen.update({name: (inputs, output)})):
+        model(X)
+    assert seen["0"][0][0] is X
+    for before, after in zip("01234", "12345", strict=True):
+        assert seen[after][0] == (seen[before][1],)
 
 
 def test_gradients_flow_through_what_is_observed():
     model, outputs = net(), {}
     plain = net()
     plain(X).backward(np.ones((5, 3)))
-    with nn.observe(model, outputs.__setitem__):
+    with nn.observe(model, into(outputs)):
         y = model(X)
     y.backward(np.ones((5, 3)))
     for (name, p), q in zip(model.named_parameters(), plain.parameters(), strict=True):
@@ -77,15 +91,17 @@ def test_gradients_flow_through_what_is_observed():
 def test_what_the_function_returns_goes_on():
     model = net()
     zeros = np.zeros((5, 3, 3, 4), np.float32)
-    with nn.observe(model, lambda name, output: zeros, layers=["3"]):
+    with nn.observe(model, lambda name, inputs, output: zeros, layers=["3"]):
         y = model(X)
     np.testing.assert_array_equal(y.numpy(), np.broadcast_to(model[5].bias.numpy(), (5, 3)))
 
 
 def test_contexts_nest_and_other_models_are_left_alone():
     model, other, order = net(), net(), []
-    with nn.observe(model, lambda name, output: order.append(("outer", output)), layers=["5"]):
-        with nn.observe(model, lambda name, output: order.append(("inner", output)) or output * 2, ["5"]):
+    with nn.observe(model, lambda name, inputs, output: order.append(("outer", output)), layers=["5"]):
+        with nn.observe(
+            model, lambda name, inputs, output: order.append(("inner", output)) or output * 2, ["5"]
+        ):
             model(X)
             other(X)
         model(X)
@@ -96,7 +112,7 @@ def test_contexts_nest_and_other_models_are_left_alone():
 def test_a_layer_in_several_places_goes_by_its_first_name():
     shared = nn.Linear(3, 3, rng=0)
     model, seen = nn.Sequential(shared, nn.Tanh(), shared), []
-    with nn.observe(model, lambda name, output: seen.append(name), layers=["2"]):
+    with nn.observe(model, lambda name, inputs, output: seen.append(name), layers=["2"]):
         model(np.ones((1, 3), np.float32))
     assert seen == ["0", "0"]
 
@@ -147,6 +163,6 @@ def test_modules_have_names():
 
 def test_a_graph_free_pass_is_observed_too():
     model, outputs = net().eval(), {}
-    with cr.no_grad(), nn.observe(model, outputs.__setitem__, ["1"]):
+    with cr.no_grad(), nn.observe(model, into(outputs), ["1"]):
         model(X)
     assert not outputs["1"].requires_grad
