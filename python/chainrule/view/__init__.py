@@ -1,10 +1,46 @@
-"""Pictures of training: weights as images, confusion matrices, plots and the report.
+"""Pictures of data, training and what a net has learned, as image arrays.
 
-This module needs NumPy alone; `plots`, `png` and `report` need what the extra `cli` installs and are imported
+This module needs NumPy alone; `plots`, `sheet`, `png` and `report` need what the extra `cli` installs and are imported
 by name.
 """
 
+from chainrule.view.attribution import backproject, saliency
+from chainrule.view.class_map import class_activation_map
 from chainrule.view.confusion import confusion_matrix, precision_recall
-from chainrule.view.pictures import templates, tile, to_pixels
+from chainrule.view.layers import activations, feature_maps
+from chainrule.view.patches import Patches, exciting_patches
+from chainrule.view.pictures import (
+    Picture,
+    filters,
+    heat,
+    overlay,
+    resize,
+    signed_pixels,
+    templates,
+    tile,
+    to_pixels,
+)
+from chainrule.view.receptive_field import Sight, sight
 
-__all__ = ["confusion_matrix", "precision_recall", "templates", "tile", "to_pixels"]
+__all__ = [
+    "Patches",
+    "Picture",
+    "Sight",
+    "activations",
+    "backproject",
+    "class_activation_map",
+    "confusion_matrix",
+    "exciting_patches",
+    "feature_maps",
+    "filters",
+    "heat",
+    "overlay",
+    "precision_recall",
+    "resize",
+    "saliency",
+    "sight",
+    "signed_pixels",
+    "templates",
+    "tile",
+    "to_pixels",
+]

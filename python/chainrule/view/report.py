@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from chainrule.view.confusion import precision_recall
+from chainrule.view.pictures import Picture
 from chainrule.view.plots import confusion_plot, learning_curve
 from chainrule.view.png import png_uri
 
@@ -27,15 +28,6 @@ class Curves:
     test_loss: Sequence[float]
     train_accuracy: Sequence[float]
     test_accuracy: Sequence[float]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image (H, W, C) uint8 and what stands below it; `note` is a second, fainter line."""
-
-    image: np.ndarray
-    caption: str
-    note: str = ""
 
 
 @dataclass(frozen=True)

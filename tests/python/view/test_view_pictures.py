@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from chainrule.view import templates, tile, to_pixels
+from chainrule.view import filters, heat, overlay, resize, signed_pixels, templates, tile, to_pixels
 from chainrule.view.png import png_uri
 
 weights = arrays(
@@ -115,6 +115,100 @@ def test_tile_puts_every_image_in_its_place(count, columns, gap, zoom):
 def test_tile_refuses_what_are_no_images(images, options, error):
     with pytest.raises(error, match=r"^tile: "):
         tile(images, **options)
+
+
+def test_filters_are_templates_of_their_windows():
+    rng = np.random.default_rng(0)
+    for channels in (1, 3):
+        w = rng.standard_normal((5, 4, channels, 7)).astype(np.float32)
+        images = filters(w)
+        assert images.shape == (7, 5, 4, channels)
+        assert np.array_equal(images, templates(w.reshape(-1, 7), (5, 4, channels)))
+    for shape in ((5, 5, 2, 7), (5, 5, 3), (0, 5, 1, 7), (5, 5, 1, 0)):
+        with pytest.raises(ValueError, match=r"^filters: weights"):
+            filters(np.zeros(shape))
+    with pytest.raises(TypeError, match=r"^templates: weights are int64"):
+        filters(np.zeros((5, 5, 1, 2), int))
+
+
+signed = arrays(np.float32, (3, 4, 2), elements=st.floats(-100, 100, width=32))
+
+
+@given(signed)
+def test_signed_pixels_are_symmetric_about_mid_gray(v):
+    image = signed_pixels(v)
+    scale = float(np.abs(v).max())
+    expected = 128 + 127 * v.astype(float) / scale if scale else np.full(v.shape, 128.0)
+    assert image.dtype == np.uint8 and np.abs(image - expected).max() <= 0.5 + 1e-9
+    assert np.abs(signed_pixels(-v).astype(int) + image - 256).max() <= 1
+    clipped = signed_pixels(v, 0.5)
+    limit = np.quantile(np.abs(v), 0.5)
+    beyond = (np.abs(v) >= limit) & (limit > 0)
+    assert np.isin(clipped[beyond], (1, 255)).all()
+
+
+def test_signed_pixels_refuse_what_is_no_picture():
+    with pytest.raises(TypeError, match=r"^signed_pixels: values are int64"):
+        signed_pixels(np.zeros((2, 2, 1), int))
+    for wrong in (np.zeros((2, 2)), np.zeros((0, 2, 1)), np.full((2, 2, 1), np.nan)):
+        with pytest.raises(ValueError, match=r"^signed_pixels: values"):
+            signed_pixels(wrong)
+    for share in (0, 1.1, np.nan):
+        with pytest.raises(ValueError, match=r"^signed_pixels: share"):
+            signed_pixels(np.zeros((2, 2, 1)), share)
+
+
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(1, 5)), elements=st.floats(-9, 9)),
+    st.integers(1, 20),
+    st.integers(1, 20),
+)
+def test_resize_interpolates_between_the_middles_of_pixels(v, height, width):
+    got = resize(v, (height, width))
+    assert got.shape == (height, width)
+    for i in range(height):
+        for j in range(width):
+            y = min(max((i + 0.5) * v.shape[0] / height - 0.5, 0), v.shape[0] - 1)
+            x = min(max((j + 0.5) * v.shape[1] / width - 0.5, 0), v.shape[1] - 1)
+            a, b = int(y), int(x)
+            c, d = min(a + 1, v.shape[0] - 1), min(b + 1, v.shape[1] - 1)
+            top = v[a, b] * (1 - (x - b)) + v[a, d] * (x - b)
+            bottom = v[c, b] * (1 - (x - b)) + v[c, d] * (x - b)
+            assert abs(got[i, j] - (top * (1 - (y - a)) + bottom * (y - a))) < 1e-9
+    assert np.array_equal(resize(v, v.shape), v)
+    three = resize(np.stack([v, v, v], axis=-1), (height, width))
+    assert np.array_equal(three[..., 1], got)
+
+
+def test_resize_refuses_what_is_no_size():
+    for wrong in (np.zeros(3), np.zeros((0, 2)), np.zeros((1, 2, 2, 1))):
+        with pytest.raises(ValueError, match=r"^resize: values"):
+            resize(wrong, (2, 2))
+    with pytest.raises(ValueError, match=r"^resize: size \(0, 2\)"):
+        resize(np.zeros((2, 2)), (0, 2))
+
+
+def test_heat_rises_in_lightness_and_clips():
+    colours = heat(np.linspace(-0.5, 1.5, 201)[None], (0, 1))[0].astype(float)
+    lightness = colours @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(lightness) >= -0.5).all() and (np.diff(lightness)[55:145] > 0).mean() > 0.9
+    assert (colours[:50] == colours[0]).all() and (colours[151:] == colours[-1]).all()
+    assert (heat(np.array([[np.nan, -np.inf, np.inf]]), (0, 1))[0] == colours[[0, 0, -1]]).all()
+    with pytest.raises(ValueError, match=r"^heat: range \(1, 1\)"):
+        heat(np.zeros((2, 2)), (1, 1))
+    with pytest.raises(ValueError, match=r"^heat: values \(2,\)"):
+        heat(np.zeros(2), (0, 1))
+
+
+def test_overlay_is_half_gray_half_heat():
+    image = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    values = np.array([[0.0, 1.0]])
+    expected = (image.mean(axis=2, keepdims=True) + heat(resize(values, (4, 6)), (0, 1))) / 2
+    assert np.abs(overlay(image, values, (0, 1)) - expected).max() <= 0.5
+    with pytest.raises(TypeError, match=r"^overlay: image is float64"):
+        overlay(image / 255, values, (0, 1))
+    with pytest.raises(ValueError, match=r"^overlay: image \(4, 6\)"):
+        overlay(image[..., 0], values, (0, 1))
 
 
 def decoded(uri):

@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from chainrule.view import Picture
 from chainrule.view.plots import MOST_CLASSES, confusion_plot, learning_curve
-from chainrule.view.report import Curves, Picture, Report, render_report
+from chainrule.view.report import Curves, Report, render_report
 
 SVG = "{http://www.w3.org/2000/svg}"
 
