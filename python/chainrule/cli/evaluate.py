@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from chainrule.train import RunFolder, Trained
 from chainrule.train.build import load_data
-from chainrule.train.settings import NEED_ROOT, with_absolute_paths
+from chainrule.train.config import with_absolute_paths
+from chainrule.train.settings import NEED_ROOT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,9 +10,8 @@ import chainrule
 from chainrule.cli.errors import CommandError
 from chainrule.cli.images import read_image
 from chainrule.train import RunFolder, Trained
-from chainrule.train.build import MODELS
+from chainrule.train.build import MODELS, normalised
 from chainrule.train.evaluate import scores_of
-from chainrule.train.job import normalised
 
 SHOWN = 3
 
@@ -44,8 +43,14 @@ def predict(arguments: argparse.Namespace) -> int:
             for path in arguments.images
         ]
     )
-    scores = scores_of(trained.model, normalised(trained.normaliser, images))
-    probabilities = MODELS[checkpoint.settings.model].probabilities
+    settings = checkpoint.settings
+    scores = scores_of(
+        trained.model,
+        normalised(trained.normaliser, images),
+        precision=settings.precision,
+        tta=settings.tta,
+    )
+    probabilities = MODELS[settings.model].probabilities
     values = chainrule.softmax(scores) if probabilities else scores
     for path, row in zip(arguments.images, values, strict=True):
         best = np.argsort(-row, kind="stable")[:SHOWN]

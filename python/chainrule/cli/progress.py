@@ -17,9 +17,8 @@ LEAST_BAR = 12  # characters that the bar has on a narrow terminal
 class Lines(Callback):
     """One plain line an epoch, for files and pipes."""
 
-    def __init__(self, *, epochs: int, first_epoch: int, batches: int, images: int):
+    def __init__(self, *, epochs: int, batches: int, done: int, seen: int):
         self.epochs = epochs
-        self.images = images
 
     def __enter__(self) -> Lines:
         return self
@@ -31,16 +30,23 @@ class Lines(Callback):
         print(
             f"epoch {record.epoch}/{self.epochs}  train loss {record.train_loss:.4f} accuracy "
             f"{100 * record.train_accuracy:.2f} %  test loss {record.test_loss:.4f} accuracy "
-            f"{100 * record.test_accuracy:.2f} %  {self.images / record.seconds:,.0f} images/s  "
+            f"{100 * record.test_accuracy:.2f} %  {record.images_per_second:,.0f} images/s  "
             f"{record.seconds:.2f} s",
             flush=True,
         )
 
 
 class LiveBar(Callback):
-    """A bar over all epochs with loss, accuracy, speed and the time left."""
+    """A bar over all epochs with loss, accuracy, speed and the time left.
 
-    def __init__(self, *, epochs: int, first_epoch: int, batches: int, images: int):
+    Args:
+        epochs: of the run.
+        batches: of an epoch.
+        done: batches that are done when it begins.
+        seen: training images of the first epoch that are.
+    """
+
+    def __init__(self, *, epochs: int, batches: int, done: int, seen: int):
         self.epochs = epochs
         self.batches = batches
         self.bar = Progress(
@@ -52,19 +58,19 @@ class LiveBar(Callback):
             expand=True,
             auto_refresh=False,  # drawing happens here, between steps, and takes no thread from the kernels
         )
-        self.done = (first_epoch - 1) * batches
+        self.done = done
         self.task = self.bar.add_task(
             "",
             total=epochs * batches,
             completed=self.done,
-            epoch=first_epoch,
+            epoch=done // batches + 1,
             epochs=epochs,
             figures="",
         )
         self.test: float | None = None
         self.next_drawing = 0.0
-        self.rate_since = (time.perf_counter(), 0)
-        self.seen = 0
+        self.seen = seen
+        self.rate_since = (time.perf_counter(), seen)
         self.rate = 0.0
 
     def __enter__(self) -> LiveBar:
@@ -74,13 +80,18 @@ class LiveBar(Callback):
     def __exit__(self, *error: object) -> None:
         self.bar.stop()
 
+    def epoch_begin(self, epoch: int) -> None:
+        self.rate_since = (time.perf_counter(), self.seen)
+        self.seen = 0
+
     def batch_end(self, progress: EpochProgress) -> None:
         self.done += 1
         now = time.perf_counter()
-        if now < self.next_drawing:
+        # The last of an epoch is always drawn: testing follows, which may take long.
+        if now < self.next_drawing and progress.batch < self.batches:
             return
         self.next_drawing = now + REFRESH
-        self._measure(progress.epoch, progress.seen, now)
+        self._measure(progress.seen, now)
         self._draw(progress.epoch, progress.loss, progress.accuracy)
 
     def epoch_end(self, record: EpochRecord) -> None:
@@ -88,9 +99,8 @@ class LiveBar(Callback):
         # Drawn at the end, so that the bar stops full and with the last figures.
         if record.epoch == self.epochs or time.perf_counter() >= self.next_drawing:
             self._draw(record.epoch, record.train_loss, record.train_accuracy)
-        self.rate_since = (time.perf_counter(), 0)
 
-    def _measure(self, epoch: int, seen: int, now: float) -> None:
+    def _measure(self, seen: int, now: float) -> None:
         """Training images a second over this epoch; testing and saving are not counted."""
         since, before = self.rate_since
         if seen > before and now > since:

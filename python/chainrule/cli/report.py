@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import chainrule
-from chainrule.data import Dataset, Normaliser, Whiten, normaliser_from_state
+from chainrule.data import Dataset, Normaliser, Whiten
 from chainrule.models.classifier import Classifier
-from chainrule.train.build import MODELS, build_model
+from chainrule.train import Trained
+from chainrule.train.build import MODELS
 from chainrule.train.checkpoint import Checkpoint
-from chainrule.train.evaluate import Evaluation, evaluate, worst_mistakes
-from chainrule.train.job import normalised
-from chainrule.train.settings import ONLY_FOR_MODEL, settings_to_file_values
+from chainrule.train.config import settings_to_file_values
+from chainrule.train.evaluate import Evaluation, worst_mistakes
 from chainrule.view import confusion_matrix, templates, to_pixels
 from chainrule.view.report import Curves, Picture, Report, render_report
 
@@ -21,10 +21,9 @@ MOST_CONFUSED = 1000  # with more classes the matrix would fill the memory and s
 def report_of(checkpoint: Checkpoint, data: Dataset) -> str:
     """The report of a run as an HTML page."""
     settings, history = checkpoint.settings, checkpoint.history
-    normaliser = normaliser_from_state(checkpoint.normaliser, checkpoint.arrays["normaliser"])
-    model = build_model(settings, normaliser, len(checkpoint.classes))
-    model.load_state_dict(dict(checkpoint.arrays["model"]))
-    result = evaluate(model, normalised(normaliser, data.test.images), data.test.labels)
+    trained = Trained.of(checkpoint)
+    normaliser, model = trained.normaliser, trained.model
+    result = trained.test(data)
 
     last = history[-1]
     count = sum(p.data.size for p in model.parameters())
@@ -50,6 +49,8 @@ def report_of(checkpoint: Checkpoint, data: Dataset) -> str:
                 ("Parameters", f"{count:,}"),
                 ("Epochs", str(checkpoint.epoch)),
                 ("Time", _duration(sum(record.seconds for record in history))),
+                ("Speed", f"{last.images_per_second:,.0f} images/s"),
+                ("Peak memory", f"{max(record.peak_mb for record in history):,.0f} MB"),
             ],
             curves=Curves(
                 [r.epoch for r in history],
@@ -67,11 +68,7 @@ def report_of(checkpoint: Checkpoint, data: Dataset) -> str:
             templates_note=note,
             mistakes=_mistakes(checkpoint, data, model, result),
             mistakes_note="the probabilities" if MODELS[settings.model].probabilities else "the scores",
-            settings=[
-                (name, _shown(value))
-                for name, value in settings_to_file_values(settings).items()
-                if ONLY_FOR_MODEL.get(name.replace("-", "_"), settings.model) == settings.model
-            ],
+            settings=[(name, _shown(value)) for name, value in settings_to_file_values(settings).items()],
             software=chainrule.show_config(),
         )
     )
@@ -82,24 +79,28 @@ def _templates(
 ) -> tuple[list[Picture], str]:
     if len(checkpoint.image_shape) != 3:
         return [], ""
-    weights = model.first_weights()
-    if isinstance(normaliser, Whiten):
+    weights, shape = model.first_weights(), checkpoint.image_shape
+    kind = MODELS[checkpoint.settings.model]
+    if kind.images:  # filters (height, width, channels, filters)
+        shape = weights.shape[:3]
+        weights = weights.reshape(-1, weights.shape[3])
+    elif isinstance(normaliser, Whiten):
         # Weights on principal components say nothing to the eye: show the pixels that they stand for.
         weights = normaliser.projection.astype(weights.dtype) @ weights
     total = weights.shape[1]
-    images = templates(weights[:, :MOST_TEMPLATES], checkpoint.image_shape)
-    if checkpoint.image_shape[2] == 1:
+    images = templates(weights[:, :MOST_TEMPLATES], shape)
+    if shape[2] == 1:
         note = "Each unit\u2019s weights as an image: mid-gray is 0, white positive, black negative."
     else:
         note = "Each unit\u2019s weights as an image, from its least to its greatest weight."
-    if checkpoint.settings.model == "mlp":
-        captions = [str(unit) for unit in range(len(images))]
-        if total > len(images):
-            note += f" The first {len(images)} of {total} hidden units."
+    if kind.images:
+        captions, units = [str(unit) for unit in range(len(images))], "filters"
+    elif checkpoint.settings.hidden is not None:
+        captions, units = [str(unit) for unit in range(len(images))], "hidden units"
     else:
-        captions = list(checkpoint.classes)
-        if total > len(images):
-            note += f" The first {len(images)} of {total} classes."
+        captions, units = list(checkpoint.classes), "classes"
+    if total > len(images):
+        note += f" The first {len(images)} of {total} {units}."
     # Numbers stand below; the template of a class has its name.
     return [Picture(i, c) for i, c in zip(images, captions, strict=False)], note
 

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any
 
 import chainrule
@@ -23,44 +23,76 @@ from chainrule.train import (
     SaveRun,
     TrainSettings,
 )
-from chainrule.train.job import Trained
+from chainrule.train.config import read_config, with_absolute_paths
+from chainrule.train.job import Trained, sizes
 from chainrule.train.kinds import Kind, Switch, shown
 from chainrule.train.run_folder import REPORT
-from chainrule.train.settings import (
-    hyphened,
-    read_config,
-    resumed_settings,
-    with_absolute_paths,
-)
+from chainrule.train.settings import hyphened, listed, resumed_settings
+
+# The first flag of each part of the help.
+GROUPS = {
+    "data": "data",
+    "model": "model",
+    "epochs": "steps",
+    "schedule": "learning rate",
+    "ema": "the rest of training",
+    "out": "the run",
+}
+MOST_READERS = 5  # where more models or the like read a setting, its help does not list them
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A flag for each setting and option. A flag that is not given leaves no trace: a file or default then holds."""
     parser.add_argument("--config", metavar="FILE", help="a TOML file with the same names; flags win over it")
+    group = parser
     for cls in (TrainSettings, RunOptions):
         for field in fields(cls):
+            if field.name in GROUPS:
+                group = parser.add_argument_group(GROUPS[field.name])
             kind: Kind = field.metadata["kind"]
-            default = kind.to_file(field.default)
-            text = field.metadata["help"]
+            text = field.metadata["help"] + default_text(field)
             flag = f"--{hyphened(field.name)}"
             if isinstance(kind, Switch):
-                parser.add_argument(
+                group.add_argument(
                     flag,
                     action=argparse.BooleanOptionalAction,
                     default=argparse.SUPPRESS,
                     help=text,
                 )
                 continue
-            if isinstance(default, list):
-                default = ",".join(map(str, default))
-            parser.add_argument(
+            group.add_argument(
                 flag,
                 type=flag_type(kind),
                 metavar=field.metadata["metavar"],
                 default=argparse.SUPPRESS,
-                help=text if default is None else f"{text} (default: {default})",
+                help=text,
             )
     parser.set_defaults(run=train)
+
+
+def default_text(field: Field) -> str:
+    """What a flag's help says of its default: one, or one for each model or the like that reads it."""
+    kind: Kind = field.metadata["kind"]
+
+    def shown_default(value: Any) -> str | None:
+        value = kind.to_file(value)
+        return ",".join(map(str, value)) if isinstance(value, list) else None if value is None else str(value)
+
+    if field.metadata["by"] is None:
+        default = None if isinstance(kind, Switch) else shown_default(field.default)
+        return "" if default is None else f" (default: {default})"
+    decider, defaults = field.metadata["by"]
+    groups: dict[str | None, list[str]] = {}
+    for name, value in defaults.items():
+        groups.setdefault(shown_default(value), []).append(name)
+    if len(groups) > 1:
+        text = ", ".join(f"{default} for {listed(names, 'and')}" for default, names in groups.items())
+        return f" (default: {text})"
+    (default,) = groups
+    notes = [] if default is None or isinstance(kind, Switch) else [f"default: {default}"]
+    if len(defaults) <= MOST_READERS:
+        notes.insert(0, f"for {hyphened(decider)} {listed(list(defaults), 'or')}")
+    return f" ({'; '.join(notes)})" if notes else ""
 
 
 def flag_type(kind: Kind) -> Any:
@@ -92,14 +124,14 @@ def train(arguments: argparse.Namespace) -> int:
         with claimed(folder):  # before its checkpoint is read: another process may be writing one
             trained = Trained.load(folder)
             job = Job.resumed(trained, resumed_settings(trained.checkpoint.settings, changes))
-            return run_job(job, folder, options.quiet)
+            return run_job(job, folder, options)
     settings = TrainSettings(**changes)
     if options.out is not None:
         folder = RunFolder.named(options.out)
     else:
         folder = RunFolder.next_free(settings.data_name, settings.model)
     try:
-        return run_job(Job.new(settings), folder, options.quiet)
+        return run_job(Job.new(settings), folder, options)
     finally:
         folder.release()
 
@@ -114,21 +146,25 @@ def claimed(folder: RunFolder) -> Iterator[None]:
         folder.release()
 
 
-def run_job(job: Job, folder: RunFolder, quiet: bool) -> int:
+def run_job(job: Job, folder: RunFolder, options: RunOptions) -> int:
     """Train, and leave a whole run folder however it ends."""
-    save = SaveRun(job, folder, lambda checkpoint: report_of(checkpoint, job.data))
+    save = SaveRun(
+        job, folder, lambda checkpoint: report_of(checkpoint, job.data), every=options.checkpoint_every
+    )
     try:
-        with stop_signals_interrupt(), display(job, quiet) as bar:
+        with stop_signals_interrupt(), display(job, options.quiet) as bar:
             job.run([save, bar])
     except KeyboardInterrupt:
         return interrupted(save)
     except DivergenceError as error:
-        if folder.exists:
+        if folder.exists and job.history:
             save.finish()
             raise DivergenceError(f"{error} ({folder.path} keeps epoch {len(job.history)})") from None
         raise
     save.finish()
     last = job.history[-1]
+    if last.epoch < job.settings.epochs:
+        print(f"stopped early  no lower test loss in {job.settings.early_stop} epochs")
     right = round(last.test_accuracy * len(job.data.test.labels))
     print(f"test accuracy  {100 * last.test_accuracy:.2f} % ({right} of {len(job.data.test.labels)})")
     print(f"run folder     {folder.path}")
@@ -140,14 +176,11 @@ def display(job: Job, quiet: bool) -> Any:
     """The progress display for this output."""
     if quiet:
         return Silence()
-    batch = job.settings.batch_size or len(job.data.train.labels)
-    batches = -(-len(job.data.train.labels) // batch)
+    _, batches = sizes(job.settings, len(job.data.train.labels))
     kind = LiveBar if sys.stdout.isatty() else Lines
+    done, seen = (0, 0) if job.progress is None else (job.progress.batch, job.progress.seen)
     return kind(
-        epochs=job.settings.epochs,
-        first_epoch=len(job.history) + 1,
-        batches=batches,
-        images=len(job.data.train.labels),
+        epochs=job.settings.epochs, batches=batches, done=len(job.history) * batches + done, seen=seen
     )
 
 
@@ -162,7 +195,7 @@ class Silence(Callback):
 
 
 def interrupted(save: SaveRun) -> int:
-    """After Ctrl-C: the last finished epoch stays, with metrics and a report."""
+    """After Ctrl-C: the last checkpoint stays, with metrics and, of whole epochs, a report."""
     if not save.folder.exists and save.unwritten is None:
         print(
             "chainrule: interrupted before the first epoch was done: nothing was written",
@@ -170,8 +203,11 @@ def interrupted(save: SaveRun) -> int:
         )
         return 130
     checkpoint = save.finish()
+    where = f"epoch {checkpoint.epoch}"
+    if checkpoint.progress is not None:
+        where = f"batch {checkpoint.progress.batch} of epoch {checkpoint.progress.epoch}"
     print(
-        f"chainrule: interrupted after epoch {checkpoint.epoch} of {checkpoint.settings.epochs}: "
+        f"chainrule: interrupted after {where} of {checkpoint.settings.epochs}: "
         f"go on with chainrule train --resume {save.folder.path}",
         file=sys.stderr,
     )

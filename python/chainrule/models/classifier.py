@@ -28,9 +28,9 @@ class Classifier(Module):
             x = reshape(x, (shape[0], features))
         return self.scores(x)
 
-    def loss(self, scores, labels):
+    def loss(self, scores, labels, label_smoothing=0.0):
         """The mean softmax cross-entropy over the batch."""
-        return softmax_cross_entropy(scores, labels)
+        return softmax_cross_entropy(scores, labels, label_smoothing=label_smoothing)
 
     def first_weights(self) -> np.ndarray:
         """The first layer's weights, (in_features, units): each column is a template."""

@@ -6,6 +6,7 @@ from chainrule.optim.adam import Adam, AdamW
 from chainrule.optim.average import ExponentialMovingAverage
 from chainrule.optim.clip import clip_grad_norm, clip_grad_value
 from chainrule.optim.early_stopping import EarlyStopping
+from chainrule.optim.lookahead import Lookahead
 from chainrule.optim.one_cycle import OneCycleLR
 from chainrule.optim.optimizer import Optimizer
 from chainrule.optim.plateau import ReduceLROnPlateau
@@ -33,6 +34,7 @@ __all__ = [
     "ExponentialMovingAverage",
     "LambdaLR",
     "LinearLR",
+    "Lookahead",
     "MultiStepLR",
     "OneCycleLR",
     "Optimizer",

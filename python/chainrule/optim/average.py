@@ -20,8 +20,7 @@ class ExponentialMovingAverage:
     (Polyak and Juditsky, Acceleration of Stochastic Approximation by Averaging, 1992; the exponential form as in
     Tarvainen and Valpola, Mean Teachers Are Better Role Models, 2017, equation 2).
 
-    With `copy_to` every few updates it is the lookahead of Zhang et al., Lookahead Optimizer: k Steps Forward, 1
-    Step Back, 2019, algorithm 1, with decay 1 - alpha.
+    `Lookahead` is one that the model's values return to every few steps.
 
     Args:
         model: a Module.

@@ -14,8 +14,9 @@ from chainrule.train.errors import (
 )
 from chainrule.train.evaluate import Evaluation, evaluate
 from chainrule.train.fit import Callback, EpochRecord, Progress, fit
-from chainrule.train.job import Job, SaveRun, Trained
+from chainrule.train.job import Job, Trained
 from chainrule.train.run_folder import RunFolder
+from chainrule.train.save_run import SaveRun
 from chainrule.train.settings import RunOptions, TrainSettings
 
 __all__ = [

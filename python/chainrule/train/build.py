@@ -1,20 +1,25 @@
-"""Data, normaliser, model and optimizer from the names in the settings: one registry for each kind.
+"""Data, normaliser, model, optimizer and schedule from the names in the settings: one registry for each kind.
 
-A new data set, normalisation or model is an entry here and its name in `settings`.
+A new data set, normalisation, model, optimizer or schedule is an entry here and its name in `settings`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from chainrule import models, optim
 from chainrule.data import (
+    Augment,
+    DataLoader,
     Dataset,
     Identity,
     Normaliser,
     Scale,
+    Split,
     Standardise,
     Whiten,
     load_cifar10,
@@ -31,12 +36,25 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class ModelKind:
-    """How a model is made, what its loss is called, and whether a softmax of its scores gives probabilities."""
+    """How a model is made, and what is said of it.
+
+    Attributes:
+        title: its name in reports.
+        loss: what its loss is called.
+        build: makes it from (settings, shape of an input, classes).
+        images: whether it takes images (N, H, W, C) only; else inputs are flattened.
+        probabilities: whether a softmax of its scores gives probabilities.
+        prepare: called with a new model and the normalised training images, or None.
+        freeze: for parameters that are trained at first only, their names and after how many epochs they rest.
+    """
 
     title: str
     loss: str
-    build: Callable[[TrainSettings, int, int], Classifier]
-    probabilities: bool
+    build: Callable[[TrainSettings, tuple[int, ...], int], Classifier]
+    images: bool = False
+    probabilities: bool = True
+    prepare: Callable[[Classifier, np.ndarray], None] | None = None
+    freeze: Mapping[str, int] = field(default_factory=dict)
 
 
 DATA: dict[str, Callable[[TrainSettings], Dataset]] = {
@@ -45,8 +63,36 @@ DATA: dict[str, Callable[[TrainSettings], Dataset]] = {
     "cifar10": lambda s: load_cifar10(s.root),
 }
 
+CROSS_ENTROPY = "softmax cross-entropy"
+
+
+def linear(
+    title: str, loss: str, build: Callable[[TrainSettings, int, int], Classifier], **more
+) -> ModelKind:
+    """A model of flattened inputs, made from (settings, features, classes)."""
+    return ModelKind(title, loss, lambda s, shape, classes: build(s, math.prod(shape), classes), **more)
+
+
+def all_conv_net(base: str) -> ModelKind:
+    return ModelKind(
+        f"All-CNN family, base {base}",
+        CROSS_ENTROPY,
+        lambda s, shape, classes: models.AllConvNet(
+            shape,
+            classes,
+            base=base,
+            variant=s.variant,
+            input_dropout=s.input_dropout,
+            dropout=s.dropout,
+            batch_norm=s.batch_norm,
+            seed=s.seed,
+        ),
+        images=True,
+    )
+
+
 MODELS = {
-    "svm": ModelKind(
+    "svm": linear(
         "linear SVM",
         "multiclass hinge loss",
         lambda s, features, classes: models.LinearSVM(
@@ -54,17 +100,51 @@ MODELS = {
         ),
         probabilities=False,
     ),
-    "softmax": ModelKind(
+    "softmax": linear(
         "softmax classifier",
-        "softmax cross-entropy",
+        CROSS_ENTROPY,
         lambda s, features, classes: models.SoftmaxRegression(features, classes, seed=s.seed),
-        probabilities=True,
     ),
-    "mlp": ModelKind(
+    "mlp": linear(
         "multi-layer perceptron",
-        "softmax cross-entropy",
+        CROSS_ENTROPY,
         lambda s, features, classes: models.MLP(features, s.hidden, classes, seed=s.seed),
-        probabilities=True,
+    ),
+    "two-layer": linear(
+        "two-layer net",
+        CROSS_ENTROPY,
+        lambda s, features, classes: models.TwoLayerNet(features, s.hidden[0], classes, seed=s.seed),
+    ),
+    "lenet5": ModelKind(
+        "LeNet-5",
+        CROSS_ENTROPY,
+        lambda s, shape, classes: models.LeNet5(shape, classes, form=s.form, seed=s.seed),
+        images=True,
+    ),
+    "nin": ModelKind(
+        "Network in Network",
+        CROSS_ENTROPY,
+        lambda s, shape, classes: models.NetworkInNetwork(
+            shape,
+            classes,
+            classifier=s.classifier.replace("-", "_"),
+            dropout=s.dropout,
+            classifier_dropout=s.classifier_dropout or 0.0,
+            batch_norm=s.batch_norm,
+            seed=s.seed,
+        ),
+        images=True,
+    ),
+    "all-cnn-a": all_conv_net("A"),
+    "all-cnn-b": all_conv_net("B"),
+    "all-cnn-c": all_conv_net("C"),
+    "fast-cifar": ModelKind(
+        "FastCifarNet",
+        CROSS_ENTROPY,
+        lambda s, shape, classes: models.FastCifarNet(shape, classes, seed=s.seed),
+        images=True,
+        prepare=lambda model, images: model.set_whitening(images),
+        freeze={"whitening.bias": 3},
     ),
 }
 
@@ -72,9 +152,32 @@ NORMALISERS: dict[str, Callable[[Range], Normaliser]] = {
     "none": lambda value_range: Identity(),
     "scale": lambda value_range: Scale(value_range[0], 1 / (value_range[1] - value_range[0])),
     "standard": lambda value_range: Standardise(),
+    "channel": lambda value_range: Standardise(per="channel"),
     # Directions that vary by less than a thirtieth of the range are mostly noise: the default epsilon is for
     # inputs of unit size and would blow them up to the size of the others.
     "whiten": lambda value_range: Whiten(epsilon=1e-3 * (value_range[1] - value_range[0]) ** 2),
+}
+
+OPTIMIZERS: dict[str, Callable[[list, TrainSettings], optim.Optimizer]] = {
+    "sgd": lambda groups, s: optim.SGD(groups, lr=s.lr, momentum=s.momentum, nesterov=s.nesterov),
+    "adam": lambda groups, s: optim.Adam(groups, lr=s.lr),
+    "adamw": lambda groups, s: optim.AdamW(groups, lr=s.lr),
+    "rmsprop": lambda groups, s: optim.RMSprop(groups, lr=s.lr, momentum=s.momentum),
+    "adagrad": lambda groups, s: optim.Adagrad(groups, lr=s.lr),
+}
+
+# From (optimizer, settings, steps an epoch), as schedules that go by steps: but for plateau, which goes by epochs.
+SCHEDULES: dict[str, Callable[[optim.Optimizer, TrainSettings, int], optim.Schedule]] = {
+    "constant": lambda o, s, steps: optim.LambdaLR(o, lambda step: 1.0),
+    "step": lambda o, s, steps: optim.StepLR(o, s.step_size * steps, s.gamma),
+    "multi-step": lambda o, s, steps: optim.MultiStepLR(o, [m * steps for m in s.milestones], s.gamma),
+    "exponential": lambda o, s, steps: optim.ExponentialLR(o, s.gamma ** (1 / steps)),
+    "cosine": lambda o, s, steps: optim.CosineAnnealingLR(o, annealing_steps(s, steps), s.final_lr * s.lr),
+    "linear": lambda o, s, steps: optim.LinearLR(o, 1.0, s.final_lr, annealing_steps(s, steps)),
+    "one-cycle": lambda o, s, steps: optim.OneCycleLR(
+        o, [group["lr"] for group in o.param_groups], max(2, s.epochs * steps)
+    ),
+    "plateau": lambda o, s, steps: optim.ReduceLROnPlateau(o, factor=s.gamma, patience=s.patience),
 }
 
 
@@ -96,13 +199,113 @@ def fit_normaliser(settings: TrainSettings, data: Dataset, value_range: Range) -
 
 
 def build_model(settings: TrainSettings, normaliser: Normaliser, classes: int) -> Classifier:
-    """The model that the settings name, for what the normaliser gives."""
-    features = math.prod(normaliser.input_shape)  # each normaliser keeps their number
-    return MODELS[settings.model].build(settings, features, classes)
+    """The model that the settings name, for what the normaliser gives. Errors: TrainError where it takes others."""
+    shape = normaliser.input_shape
+    kind = MODELS[settings.model]
+    if kind.images and len(shape) != 3:
+        raise TrainError(
+            f"model: {settings.model} takes images, the inputs are vectors of {math.prod(shape)}: "
+            "use mlp, softmax or svm"
+        )
+    if kind.images and isinstance(normaliser, Whiten):
+        raise TrainError(
+            f"normalize: whiten makes vectors of images, {settings.model} takes images: use another"
+        )
+    try:
+        return kind.build(settings, shape, classes)
+    except ValueError as error:
+        raise TrainError(f"model {settings.model}: {error}") from None
 
 
-def build_optimizer(settings: TrainSettings, model: Classifier) -> optim.SGD:
-    """Gradient descent on all of the model's parameters."""
-    return optim.SGD(
-        model.parameters(), lr=settings.lr, momentum=settings.momentum, nesterov=settings.nesterov
-    )
+def build_loader(settings: TrainSettings, normaliser: Normaliser, train: Split) -> DataLoader:
+    """Batches of the training set, normalised and augmented.
+
+    Errors: TrainError for an augmentation of vectors, or larger than the images.
+    """
+    images, augment = train.images, None
+    if settings.flip != "none" or settings.translate or settings.cutout:
+        if images.ndim != 4 or isinstance(normaliser, Whiten):
+            raise TrainError("flip, translate, cutout: the inputs are vectors, not images: leave them out")
+        augment = Augment(
+            flip=None if settings.flip == "none" else settings.flip,
+            translate=settings.translate,
+            padding=settings.padding,
+            cutout=settings.cutout,
+            normalise=normaliser if takes_bytes(normaliser, images) else None,
+            seed=settings.seed,
+        )
+    if augment is None or augment.normalise is None:
+        images = normalised(normaliser, images)
+    if augment is not None:
+        try:
+            augment(images, [0], 0)
+        except ValueError as error:
+            raise TrainError(f"flip, translate, cutout: {error}") from None
+    return DataLoader(images, train.labels, settings.batch_size, seed=settings.seed, augment=augment)
+
+
+def check_views(settings: TrainSettings, normaliser: Normaliser) -> None:
+    """Errors: TrainError where vectors are to be seen from several sides in tests."""
+    if settings.tta != "none" and (len(normaliser.input_shape) != 3 or isinstance(normaliser, Whiten)):
+        raise TrainError("tta: the inputs are vectors, not images: leave it out")
+
+
+def takes_bytes(normaliser: Normaliser, images: np.ndarray) -> bool:
+    """Whether images are normalised on the way into a batch, which saves three quarters of their memory."""
+    if images.dtype != np.uint8:
+        return False
+    try:
+        normaliser.byte_table()
+    except ValueError:
+        return False
+    return True
+
+
+def normalised(normaliser: Normaliser, images: np.ndarray) -> np.ndarray:
+    """The normaliser's result. Errors: TrainError for inputs far from those fitted."""
+    try:
+        return normaliser(images)
+    except ValueError as error:
+        raise TrainError(f"data: {error}") from None
+
+
+def build_optimizer(settings: TrainSettings, model: Classifier) -> optim.Optimizer:
+    """The optimizer of all of the model's parameters: weight decay is for those of two or more axes alone, and
+    bias_lr for the others; in one group where that makes no difference."""
+    parameters = list(model.parameters())
+    groups = [{"params": parameters, "weight_decay": settings.weight_decay}]
+    if settings.weight_decay or settings.bias_lr != 1:
+        others = [p for p in parameters if len(p.shape) < 2]
+        groups[0]["params"] = [p for p in parameters if len(p.shape) >= 2]
+        groups.append({"params": others, "weight_decay": 0.0, "lr": settings.lr * settings.bias_lr})
+    return OPTIMIZERS[settings.optimizer](groups, settings)
+
+
+def build_schedule(
+    settings: TrainSettings, optimizer: optim.Optimizer, steps_per_epoch: int
+) -> tuple[optim.Schedule, str]:
+    """The schedule, and whether it goes by 'step' or 'epoch'."""
+    per = "epoch" if settings.schedule == "plateau" else "step"
+    schedule = SCHEDULES[settings.schedule](optimizer, settings, steps_per_epoch)
+    warmup = round((settings.warmup or 0) * (1 if per == "epoch" else steps_per_epoch))
+    return (optim.WarmUp(schedule, warmup, settings.warmup_from) if warmup else schedule), per
+
+
+def annealing_steps(settings: TrainSettings, steps_per_epoch: int) -> int:
+    """How many steps follow the warm-up."""
+    return max(1, settings.epochs * steps_per_epoch - round(settings.warmup * steps_per_epoch))
+
+
+def build_average(
+    settings: TrainSettings, model: Classifier, steps_per_epoch: int
+) -> optim.ExponentialMovingAverage | None:
+    """What averages the model's weights."""
+    if settings.ema:
+        return optim.ExponentialMovingAverage(model, settings.ema)
+    if settings.lookahead:
+        total = settings.epochs * steps_per_epoch
+        # The slow weights follow closely at first and hardly at the end, as in FastCifarNet's recipe.
+        return optim.Lookahead(
+            model, settings.lookahead, lambda step: 1 - 0.95**5 * min(1.0, step / total) ** 3
+        )
+    return None

@@ -1,6 +1,7 @@
 """A run's state as one safetensors file: arrays, and everything else as JSON in the file's metadata.
 
-One file is one consistent whole: weights, optimizer, normaliser, settings and history belong to the same epoch.
+One file is one consistent whole: weights, optimizer, schedule, averages, random generator, normaliser, settings and
+history belong to the same step.
 The safetensors package checks the file's structure, this module what it means. Building a model from a
 checkpoint is left to `job`; writing files safely to `run_folder`.
 """
@@ -19,37 +20,45 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from chainrule.train.config import settings_from_file_values, settings_to_file_values
 from chainrule.train.errors import CheckpointError, TrainError
-from chainrule.train.fit import EpochRecord
-from chainrule.train.settings import (
-    TrainSettings,
-    settings_from_file_values,
-    settings_to_file_values,
-)
+from chainrule.train.fit import EpochRecord, Progress
+from chainrule.train.settings import TrainSettings
 
-FORMAT = 1
+FORMAT = 2
 KEY = "chainrule"  # the metadata entry that holds the JSON
 CHECKSUM = "crc32"  # the JSON's entry for the checksum of all the rest: safetensors itself has none
-PARTS = ("model", "optimizer", "normaliser")
+PARTS = ("model", "optimizer", "schedule", "average", "early_stopping", "normaliser")
+# A model's weights are finite or it has diverged. These hold figures that may be infinite by right: the best loss
+# before there is one, the deviation of what never varies.
+MAY_BE_INFINITE = ("schedule", "early_stopping", "normaliser")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run after some epochs.
+    """A run after some epochs, or in the middle of one.
+
+    The order of the examples, and augmentation, follow from the settings' seed, the epoch, and the batch.
 
     Attributes:
         settings: all of the run's settings.
-        history: a record for each epoch so far, 1, 2, ...
+        history: a record for each epoch that is done, 1, 2, ...
+        progress: how far the next epoch has come; None between epochs.
+        step: how many steps the optimizer has made in all.
+        generator: the state of the library's random generator, from which dropout draws.
         classes: the classes' names.
         image_shape: of one input, (H, W, C), or (features,) for vector data.
         value_range: the values of black and white in the data set.
         normaliser: the kind of normaliser.
         data_checksum: of the training set; tells whether a resumed run sees the same data.
-        arrays: for each of 'model', 'optimizer', 'normaliser' its arrays by name.
+        arrays: for each of PARTS its arrays by name; none for what the run does not have.
     """
 
     settings: TrainSettings
     history: tuple[EpochRecord, ...]
+    progress: Progress | None
+    step: int
+    generator: Mapping[str, Any]
     classes: tuple[str, ...]
     image_shape: tuple[int, ...]
     value_range: tuple[float, float]
@@ -69,6 +78,9 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
         "format": FORMAT,
         "settings": settings_to_file_values(checkpoint.settings),
         "history": [asdict(record) for record in checkpoint.history],
+        "progress": None if checkpoint.progress is None else asdict(checkpoint.progress),
+        "step": checkpoint.step,
+        "generator": checkpoint.generator,
         "classes": checkpoint.classes,
         "image_shape": checkpoint.image_shape,
         "value_range": checkpoint.value_range,
@@ -134,8 +146,14 @@ def _checkpoint(state: Any, tensors: dict[str, np.ndarray]) -> Checkpoint:
         raise CheckpointError(str(error)) from None
 
     history = tuple(_record(entry, i) for i, entry in enumerate(_entry(state, "history", list), 1))
-    if not history:
-        raise CheckpointError("history: no epoch is done")
+    progress = _progress(state.get("progress"), len(history) + 1)
+    if not history and progress is None:
+        raise CheckpointError("history: no epoch is done, and none has begun")
+    generator = _entry(state, "generator", dict)
+    try:
+        np.random.PCG64().state = generator
+    except (TypeError, ValueError, KeyError, OverflowError):
+        raise CheckpointError("generator: no state of a PCG64 generator") from None
     classes = _entry(state, "classes", list)
     if not classes or not all(isinstance(name, str) for name in classes):
         raise CheckpointError("classes: not a list of names")
@@ -151,13 +169,15 @@ def _checkpoint(state: Any, tensors: dict[str, np.ndarray]) -> Checkpoint:
         part, _, rest = name.partition(".")
         if part not in arrays or not rest:
             raise CheckpointError(f"array {name!r} belongs to none of {', '.join(PARTS)}")
-        # A normaliser checks its own: the deviation of what never varies is infinite.
-        if part != "normaliser" and array.dtype.kind == "f" and not np.isfinite(array).all():
+        if part not in MAY_BE_INFINITE and array.dtype.kind == "f" and not np.isfinite(array).all():
             raise CheckpointError(f"array {name!r} holds values that are not finite")
         arrays[part][rest] = array
     return Checkpoint(
         settings=settings,
         history=history,
+        progress=progress,
+        step=_entry(state, "step", int),
+        generator=generator,
         classes=tuple(classes),
         image_shape=tuple(shape),
         value_range=(float(span[0]), float(span[1])),
@@ -180,6 +200,23 @@ def _record(entry: Any, epoch: int) -> EpochRecord:
     if not all(_finite(value) for value in entry.values()) or entry["epoch"] != epoch:
         raise CheckpointError(f"history: epoch {epoch} holds wrong values")
     return EpochRecord(**entry)
+
+
+def _progress(entry: Any, epoch: int) -> Progress | None:
+    if entry is None:
+        return None
+    names = {f.name for f in fields(Progress)}
+    if not isinstance(entry, dict) or entry.keys() != names:
+        raise CheckpointError(f"progress: it has not the entries {sorted(names)}")
+    counts = [entry[name] for name in ("batch", "seen", "right")]
+    if (
+        not all(type(n) is int and n >= 0 for n in counts)
+        or not (_finite(entry["loss_sum"]) and _finite(entry["seconds"]) and entry["complete"] is True)
+        or entry["epoch"] != epoch
+        or entry["batch"] < 1
+    ):
+        raise CheckpointError("progress: it holds wrong values")
+    return Progress(**entry)
 
 
 def _finite(value: Any) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 
-from chainrule import no_grad
+import chainrule
 from chainrule.models.classifier import Classifier
 
 
@@ -42,18 +43,60 @@ class Evaluation:
         return list(zip(right.tolist(), total.tolist(), strict=True))
 
 
-def scores_of(model: Classifier, inputs: np.ndarray, batch_size: int = 1024) -> np.ndarray:
-    """Scores (N, classes) of normalised inputs (N, ...), without recording a graph."""
-    with no_grad():
-        return np.concatenate(
-            [model(inputs[i : i + batch_size]).numpy() for i in range(0, len(inputs), batch_size)]
-        )
+def scores_of(
+    model: Classifier,
+    inputs: np.ndarray,
+    batch_size: int = 250,
+    precision: str = "float32",
+    tta: str = "none",
+) -> np.ndarray:
+    """Scores (N, classes) of normalised inputs (N, ...), in evaluation mode and without recording a graph.
+
+    Args:
+        precision: of the model, 'float32' or 'bfloat16'; scores are float32.
+        tta: test-time augmentation, for images: 'none'; 'mirror', the mean of the scores of an image and its mirror
+            image; 'mirror-shift', half of that and a quarter each for the image moved by a pixel up and left, and
+            down and right (Jordan, 94% on CIFAR-10 in 3.29 Seconds, 2024).
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with chainrule.no_grad(), computing_in(precision):
+            batches = (inputs[i : i + batch_size] for i in range(0, len(inputs), batch_size))
+            return np.concatenate([_scores(model, batch, tta) for batch in batches])
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
-def evaluate(model: Classifier, inputs: np.ndarray, labels: np.ndarray) -> Evaluation:
-    """Loss and scores on normalised inputs (N, ...) with labels (N,)."""
-    scores = scores_of(model, inputs)
+def _scores(model, batch, tta) -> np.ndarray:
+    scores = model(batch).numpy().astype(np.float32, copy=False)
+    if tta == "none":
+        return scores
+    scores = (scores + _scores(model, np.ascontiguousarray(batch[:, :, ::-1]), "none")) / 2
+    if tta == "mirror":
+        return scores
+    height, width = batch.shape[1:3]
+    wide = np.pad(batch, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    moved = [np.ascontiguousarray(wide[:, at : at + height, at : at + width]) for at in (0, 2)]
+    return scores / 2 + sum(_scores(model, view, "mirror") for view in moved) / 4
+
+
+def evaluate(
+    model: Classifier,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    precision: str = "float32",
+    tta: str = "none",
+) -> Evaluation:
+    """Loss and scores on normalised inputs (N, ...) with labels (N,); see `scores_of`."""
+    scores = scores_of(model, inputs, precision=precision, tta=tta)
     return Evaluation(float(model.loss(scores, labels)), scores, labels)
+
+
+def computing_in(precision: str) -> AbstractContextManager:
+    """The context of a model's passes: none for 'float32', else `chainrule.autocast`."""
+    return nullcontext() if precision == "float32" else chainrule.autocast(precision)
 
 
 def worst_mistakes(model: Classifier, result: Evaluation, count: int) -> np.ndarray:

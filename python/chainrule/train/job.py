@@ -1,40 +1,49 @@
-"""A training job: data, normaliser, model and optimizer put together, new or from a checkpoint.
+"""A training job: data, normaliser, model, optimizer and schedule put together, new or from a checkpoint.
 
-Also how a job's state becomes the files of its run folder. The report is made by whoever runs the job.
+Its files are written by `save_run`.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-import time
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from chainrule.data import DataLoader, Dataset, Normaliser, normaliser_from_state
+import chainrule
+from chainrule.data import Dataset, Normaliser, normaliser_from_state
 from chainrule.models.classifier import Classifier
-from chainrule.optim import SGD
+from chainrule.optim import EarlyStopping, ExponentialMovingAverage, Optimizer, Schedule
 from chainrule.train.build import (
+    MODELS,
+    build_average,
+    build_loader,
     build_model,
     build_optimizer,
+    build_schedule,
+    check_views,
     fit_normaliser,
     load_data,
+    normalised,
 )
-from chainrule.train.checkpoint import Checkpoint, read_checkpoint, to_bytes
+from chainrule.train.checkpoint import PARTS, Checkpoint, read_checkpoint
 from chainrule.train.errors import CheckpointError, SettingsError, TrainError
 from chainrule.train.evaluate import Evaluation, evaluate
-from chainrule.train.fit import Callback, EpochRecord, fit
-from chainrule.train.run_folder import CHECKPOINT, METRICS, REPORT, SETTINGS, RunFolder
-from chainrule.train.settings import TrainSettings, to_toml
+from chainrule.train.fit import Callback, EpochRecord, Progress, fit
+from chainrule.train.run_folder import CHECKPOINT, RunFolder
+from chainrule.train.settings import TrainSettings
+
+PREPARED_BY = 5000  # training images that a model which needs some is shown at its beginning
 
 
 @dataclass
 class Trained:
-    """What a checkpoint says of inputs: a model and the normaliser before it."""
+    """What a checkpoint says of inputs: a model and the normaliser before it.
+
+    Where the run averages its weights, the model has the averages.
+    """
 
     checkpoint: Checkpoint
     normaliser: Normaliser
@@ -44,7 +53,11 @@ class Trained:
     def load(cls, folder: RunFolder) -> Trained:
         """The run's model. Errors: CheckpointError naming the file."""
         path = folder / CHECKPOINT
-        checkpoint = read_checkpoint(path)
+        return cls.of(read_checkpoint(path), str(path))
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, name: str = CHECKPOINT) -> Trained:
+        """The model of a checkpoint that was read. Errors: CheckpointError with the name."""
         try:
             normaliser = normaliser_from_state(checkpoint.normaliser, checkpoint.arrays["normaliser"])
             if normaliser.input_shape != checkpoint.image_shape:
@@ -54,14 +67,26 @@ class Trained:
                 )
             model = build_model(checkpoint.settings, normaliser, len(checkpoint.classes))
             model.load_state_dict(checkpoint.arrays["model"])
+            averages = {k: v for k, v in checkpoint.arrays["average"].items() if k != "count"}
+            if checkpoint.settings.ema or checkpoint.settings.lookahead:
+                model.load_state_dict(averages)
+            elif averages:
+                raise ValueError(f"averages of weights {sorted(averages)} of a run that has none")
         except ValueError as error:
-            raise CheckpointError(f"{path}: damaged: {error}") from None
+            raise CheckpointError(f"{name}: damaged: {error}") from None
         return cls(checkpoint, normaliser, model)
 
     def test(self, data: Dataset) -> Evaluation:
         """The results on a data set's test part. Errors: TrainError if it does not fit the run."""
         self.check_fits(data)
-        return evaluate(self.model, normalised(self.normaliser, data.test.images), data.test.labels)
+        settings = self.checkpoint.settings
+        return evaluate(
+            self.model,
+            normalised(self.normaliser, data.test.images),
+            data.test.labels,
+            settings.precision,
+            settings.tta,
+        )
 
     def check_fits(self, data: Dataset) -> None:
         """Errors: TrainError if the data set's inputs or classes are not those that the run was trained on."""
@@ -79,7 +104,15 @@ class Trained:
 
 @dataclass
 class Job:
-    """A run in the making."""
+    """A run in the making.
+
+    Attributes:
+        schedule, schedule_per: of the learning rate, and whether it goes by 'step' or 'epoch'.
+        average, early_stopping: None where the run has none.
+        history: the records of the epochs that are done.
+        progress: how far the epoch after them has come; None between epochs.
+        generator: the state that the library's generator, from which dropout draws, is set to when the run goes on.
+    """
 
     settings: TrainSettings
     data: Dataset
@@ -87,8 +120,14 @@ class Job:
     data_checksum: int
     normaliser: Normaliser
     model: Classifier
-    optimizer: SGD
+    optimizer: Optimizer
+    schedule: Schedule
+    schedule_per: str
+    average: ExponentialMovingAverage | None
+    early_stopping: EarlyStopping | None
     history: list[EpochRecord]
+    progress: Progress | None
+    generator: dict
 
     @classmethod
     def new(cls, settings: TrainSettings) -> Job:
@@ -96,15 +135,19 @@ class Job:
         data, value_range = load_data(settings)
         normaliser = fit_normaliser(settings, data, value_range)
         model = build_model(settings, normaliser, data.num_classes)
-        optimizer = build_optimizer(settings, model)
-        return cls(settings, data, value_range, checksum(data), normaliser, model, optimizer, [])
+        check_views(settings, normaliser)
+        prepare = MODELS[settings.model].prepare
+        if prepare is not None:
+            prepare(model, normalised(normaliser, data.train.images[:PREPARED_BY]))
+        state = np.random.default_rng(settings.seed).bit_generator.state
+        return cls._of(settings, data, value_range, checksum(data), normaliser, model, [], None, state)
 
     @classmethod
     def resumed(cls, trained: Trained, settings: TrainSettings) -> Job:
         """The job that goes on where a checkpoint ends, with its settings or those that may be given anew.
 
-        Errors: DataError; CheckpointError if the optimizer's state does not fit; SettingsError if the data are
-        not those that the run began with, or no epoch is left.
+        Errors: DataError; CheckpointError if a part of the state does not fit; SettingsError if the data are not
+        those that the run began with, or nothing is left to do.
         """
         checkpoint = trained.checkpoint
         if settings.epochs <= checkpoint.epoch:
@@ -116,127 +159,151 @@ class Job:
         trained.check_fits(data)
         if checksum(data) != checkpoint.data_checksum:
             raise SettingsError("data: the training set is not the one that the run began with")
-        optimizer = build_optimizer(settings, trained.model)
-        try:
-            optimizer.load_state_dict(dict(checkpoint.arrays["optimizer"]))
-        except (ValueError, TypeError) as error:
-            raise CheckpointError(f"{CHECKPOINT}: damaged: {error}") from None
-        optimizer.lr = settings.lr
-        return cls(
+        model = build_model(settings, trained.normaliser, len(checkpoint.classes))
+        job = cls._of(
             settings,
             data,
             value_range,
             checkpoint.data_checksum,
             trained.normaliser,
-            trained.model,
-            optimizer,
+            model,
             list(checkpoint.history),
+            checkpoint.progress,
+            checkpoint.generator,
         )
+        job._load(checkpoint)
+        if job.early_stopping is not None and job.early_stopping.stop:
+            raise SettingsError(
+                f"early-stop: the run stopped after epoch {checkpoint.epoch}: there is nothing to go on with"
+            )
+        return job
+
+    @classmethod
+    def _of(
+        cls, settings, data, value_range, data_checksum, normaliser, model, history, progress, generator
+    ) -> Job:
+        optimizer = build_optimizer(settings, model)
+        steps, _ = sizes(settings, len(data.train.labels))
+        return cls(
+            settings,
+            data,
+            value_range,
+            data_checksum,
+            normaliser,
+            model,
+            optimizer,
+            *build_schedule(settings, optimizer, steps),
+            build_average(settings, model, steps),
+            EarlyStopping(settings.early_stop) if settings.early_stop is not None else None,
+            history,
+            progress,
+            generator,
+        )
+
+    def _parts(self) -> dict[str, Any]:
+        """What has a state, by the names in a checkpoint."""
+        parts = {
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "average": self.average,
+            "early_stopping": self.early_stopping,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def _load(self, checkpoint: Checkpoint) -> None:
+        """Take over a checkpoint's state, but for a learning rate that was given anew."""
+        states = {name: dict(arrays) for name, arrays in checkpoint.arrays.items()}
+        change = self.settings.lr / checkpoint.settings.lr
+        if change != 1:
+            fresh = self.schedule.state_dict()
+            states["schedule"] |= {name: fresh[name] for name in fresh if "base_lr" in name}
+        try:
+            for name, part in self._parts().items():
+                part.load_state_dict(states[name])
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(f"{CHECKPOINT}: damaged: {error}") from None
+        if change != 1 and self.schedule_per == "epoch":  # a plateau goes on from what the optimizer has
+            for group in self.optimizer.param_groups:
+                group["lr"] *= change
+        _, batches = sizes(self.settings, len(self.data.train.labels))
+        if self.progress is not None and self.progress.batch > batches:
+            raise CheckpointError(
+                f"{CHECKPOINT}: damaged: batch {self.progress.batch} of an epoch of {batches} batches"
+            )
 
     def run(self, callbacks: Sequence[Callback]) -> None:
         """Train up to the last epoch. Errors: DivergenceError."""
         train, test = self.data
-        loader = DataLoader(
-            normalised(self.normaliser, train.images),
-            train.labels,
-            self.settings.batch_size,
-            seed=self.settings.seed,
-        )
+        settings = self.settings
+        resume, self.progress = self.progress, None
+        chainrule.random.generator().bit_generator.state = self.generator
         fit(
             self.model,
             self.optimizer,
-            loader,
+            build_loader(settings, self.normaliser, train),
             (normalised(self.normaliser, test.images), test.labels),
-            range(len(self.history) + 1, self.settings.epochs + 1),
-            l1=self.settings.l1,
-            l2=self.settings.l2,
-            callbacks=callbacks,
+            range(len(self.history) + 1, settings.epochs + 1),
+            schedule=self.schedule,
+            schedule_per=self.schedule_per,
+            l1=settings.l1,
+            l2=settings.l2,
+            label_smoothing=settings.label_smoothing or 0.0,
+            clip_norm=settings.clip,
+            accumulate=settings.accumulate,
+            average=self.average,
+            early_stopping=self.early_stopping,
+            precision=settings.precision,
+            tta=settings.tta,
+            resume=resume,
+            callbacks=[Freeze(self.model, MODELS[settings.model].freeze), *callbacks],
         )
 
     def checkpoint(self) -> Checkpoint:
-        """The job's state after the last epoch of its history."""
+        """The job's state now: after the last epoch of its history, or where `progress` stands in the next."""
+        arrays = {part: {} for part in PARTS}
+        for name, part in self._parts().items():
+            arrays[name] = {k: np.asarray(v) for k, v in part.state_dict().items()}
+        arrays["normaliser"] = self.normaliser.state_dict()
+        steps, _ = sizes(self.settings, len(self.data.train.labels))
+        batch = 0 if self.progress is None else self.progress.batch
         return Checkpoint(
             settings=self.settings,
             history=tuple(self.history),
+            progress=None if self.progress is None else replace(self.progress),
+            step=len(self.history) * steps + -(-batch // self.settings.accumulate),
+            generator=chainrule.random.generator().bit_generator.state,
             classes=self.data.classes,
             image_shape=self.data.image_shape,
             value_range=self.value_range,
             normaliser=self.normaliser.kind,
             data_checksum=self.data_checksum,
-            arrays={
-                "model": self.model.state_dict(),
-                "optimizer": {k: np.asarray(v) for k, v in self.optimizer.state_dict().items()},
-                "normaliser": self.normaliser.state_dict(),
-            },
+            arrays=arrays,
         )
 
 
-class SaveRun(Callback):
-    """Writes the run folder: after the first epoch all of it, later the checkpoint and the metrics.
+class Freeze(Callback):
+    """Ends the training of parameters that rest after some epochs.
 
-    Where epochs are short, not every one is written: waiting for the disk would take longer than training. The
-    state after each is kept in memory, and `finish` writes the last.
+    Args:
+        model: whose parameters they are.
+        names: their names, and after how many epochs.
     """
 
-    def __init__(
-        self, job: Job, folder: RunFolder, report: Callable[[Checkpoint], str], seconds: float = 1.0
-    ):
-        self.job = job
-        self.folder = folder
-        self.report = report
-        self.seconds = seconds  # the least time between two writes
-        self.written_at = -math.inf
-        self.unwritten: Checkpoint | None = None
-        self.reported = 0  # the epoch of the report that was written last
+    def __init__(self, model: Classifier, names: Mapping[str, int]):
+        self.model, self.names = model, names
 
-    def epoch_end(self, record: EpochRecord) -> None:
-        self.job.history.append(record)
-        self.unwritten = self.job.checkpoint()
-        if time.monotonic() - self.written_at >= self.seconds:
-            self._write(self.unwritten)
-
-    def finish(self) -> Checkpoint:
-        """Write all that is not, once training has ended, however it did. Returns the last epoch's checkpoint."""
-        if self.unwritten is not None:
-            self._write(self.unwritten)
-        checkpoint = read_checkpoint(self.folder / CHECKPOINT)
-        files = {
-            METRICS: metrics_csv(checkpoint.history),
-            SETTINGS: to_toml(checkpoint.settings).encode(),
-        }
-        if self.reported != checkpoint.epoch:
-            files[REPORT] = self.report(checkpoint).encode()
-        self.folder.write(files)
-        return checkpoint
-
-    def _write(self, checkpoint: Checkpoint) -> None:
-        files = {CHECKPOINT: to_bytes(checkpoint), METRICS: metrics_csv(checkpoint.history)}
-        if not self.folder.exists:
-            files |= {
-                SETTINGS: to_toml(checkpoint.settings).encode(),
-                REPORT: self.report(checkpoint).encode(),
-            }
-            self.reported = checkpoint.epoch
-        self.folder.write(files)
-        self.unwritten = None
-        self.written_at = time.monotonic()
+    def epoch_begin(self, epoch: int) -> None:
+        if self.names:
+            for name, parameter in self.model.named_parameters():
+                if epoch > self.names.get(name, epoch):
+                    parameter.requires_grad = False
 
 
-def normalised(normaliser: Normaliser, images: np.ndarray) -> np.ndarray:
-    """The normaliser's result. Errors: TrainError for inputs far from those fitted."""
-    try:
-        return normaliser(images)
-    except ValueError as error:
-        raise TrainError(f"data: {error}") from None
-
-
-def metrics_csv(history: Sequence[EpochRecord]) -> bytes:
-    """A header and one line an epoch; numbers are written so that reading them gives the same bits."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([f.name for f in fields(EpochRecord)])
-    writer.writerows(astuple(record) for record in history)
-    return text.getvalue().encode()
+def sizes(settings: TrainSettings, examples: int) -> tuple[int, int]:
+    """(steps, batches) of an epoch."""
+    batches = -(-examples // (settings.batch_size or examples))
+    return -(-batches // settings.accumulate), batches
 
 
 def checksum(data: Dataset) -> int:

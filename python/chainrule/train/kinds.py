@@ -96,8 +96,8 @@ class Switch(Kind):
         return value
 
 
-class Widths(Kind):
-    """Layer widths: '100,100' as a flag, [100, 100] in a file, a tuple of integers here."""
+class Integers(Kind):
+    """Several integers: '100,100' as a flag, [100, 100] in a file, a tuple here."""
 
     name = "list of integers such as 100,100 (in a file [100, 100])"
 
@@ -110,7 +110,7 @@ class Widths(Kind):
         return tuple(Integer().from_file(width) for width in value)
 
     def to_file(self, value):
-        return list(value)
+        return None if value is None else list(value)
 
 
 class BatchSize(Kind):
@@ -126,3 +126,21 @@ class BatchSize(Kind):
 
     def to_file(self, value):
         return "full" if value is None else value
+
+
+class Interval(Kind):
+    """A number of steps, '500', or of seconds, '60s': (500, 'steps') or (60.0, 'seconds') here."""
+
+    name = "number of steps such as 500, or of seconds such as 60s"
+
+    def from_text(self, text):
+        return (float(text[:-1]), "seconds") if text.endswith("s") else (int(text), "steps")
+
+    def from_file(self, value):
+        return self.from_text(value) if isinstance(value, str) else (Integer().from_file(value), "steps")
+
+    def to_file(self, value):
+        if value is None:
+            return None
+        number, unit = value
+        return number if unit == "steps" else f"{number:g}s"

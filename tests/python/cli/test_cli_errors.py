@@ -49,9 +49,35 @@ import pytest
         (["train", "--data", "mnist", "--root", "absent"], "absent is not a folder"),
         (["train", "--data", "cifar10", "--root", "."], "data_batch_1.bin: the file is not there"),
         (["train", "--root", "."], "root: digits reads no folder"),
-        (["train", "--model", "softmax", "--hidden", "5"], "hidden: only mlp reads it, not softmax"),
+        (
+            ["train", "--model", "softmax", "--hidden", "5"],
+            "hidden: only mlp and two-layer read it, not softmax",
+        ),
         (["train", "--delta", "2"], "delta: only svm reads it, not mlp"),
         (["train", "--nesterov", "--momentum", "0"], "nesterov: momentum is 0"),
+        (
+            ["train", "--optimizer", "adam", "--momentum", "0.5"],
+            "momentum: only sgd and rmsprop read it, not adam",
+        ),
+        (["train", "--schedule", "step", "--gamma", "x"], "argument --gamma: 'x' is no number"),
+        (["train", "--milestones", "3,x"], "argument --milestones: '3,x' is no list of integers"),
+        (["train", "--checkpoint-every", "0"], "checkpoint-every: 0 is not above 0 steps"),
+        (["train", "--checkpoint-every", "nans"], "checkpoint-every: nan is not above 0 seconds"),
+        (
+            ["train", "--checkpoint-every", "5m"],
+            "argument --checkpoint-every: '5m' is no number of steps such",
+        ),
+        (["train", "--model", "lenet5"], "model lenet5: LeNet5: images of 8 x 8: give sides of at least 12"),
+        (
+            ["train", "--model", "nin", "--normalize", "whiten"],
+            "normalize: whiten makes vectors of images, nin",
+        ),
+        (
+            ["train", "--normalize", "whiten", "--flip", "random"],
+            "flip, translate, cutout: the inputs are vectors",
+        ),
+        (["train", "--translate", "9", "--padding", "reflect"], "flip, translate, cutout: "),
+        (["train", "--normalize", "whiten", "--tta", "mirror"], "tta: the inputs are vectors, not images"),
         (["train", "--out", "a", "--resume", "b"], "out: a resumed run stays where it is"),
         (["train", "--resume", "absent"], "run: absent is no folder"),
         (["train", "--resume", "."], "run: . holds no checkpoint.safetensors"),
@@ -91,7 +117,7 @@ def test_cli_wrong_words_are_one_line(refused, arguments, message):
         (b"epochs = 0", "epochs: 0 is not in 1 to"),
         (b"seed = 0x" + b"f" * 9000, "seed: a value too long to write is not in"),
         (b"out = 'a'\nresume = 'b'", "out: a resumed run stays where it is"),
-        (b"model = 'svm'\nhidden = [3]", "hidden: only mlp reads it, not svm"),
+        (b"model = 'svm'\nhidden = [3]", "hidden: only mlp and two-layer read it, not svm"),
     ],
 )
 def test_cli_wrong_configuration_files_are_one_line(refused, place, content, message):

@@ -5,7 +5,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.optim import SGD, ExponentialMovingAverage
+from chainrule.optim import SGD, ExponentialMovingAverage, Lookahead
 
 torch = pytest.importorskip("torch")
 
@@ -154,3 +154,59 @@ def test_average_refuses_wrong_arguments():
         ExponentialMovingAverage(Net()).update(2)
     with pytest.raises(TypeError, match=r"model is a list: give a chainrule\.nn\.Module"):
         ExponentialMovingAverage([])
+
+
+# ---- Lookahead ---------------------------------------------------------------------------------------------
+
+
+def test_lookahead_is_that_of_its_paper():
+    net = nn.Linear(3, 2, rng=0)
+    slow = fast = net.weight.numpy().copy()
+    optimizer, lookahead = SGD(net.parameters(), lr=0.1), Lookahead(net, every=4, alpha=lambda step: 1 / step)
+    rng = np.random.default_rng(1)
+    for step in range(1, 15):
+        g = rng.normal(size=(3, 2)).astype(np.float32)
+        net.weight.grad = cr.tensor(g)
+        optimizer.step()
+        lookahead.update()
+        fast = fast - np.float32(0.1) * g
+        if step % 4 == 0:
+            slow = fast = slow + np.float32(1 / step) * (fast - slow)
+    np.testing.assert_allclose(net.weight.numpy(), fast, rtol=1e-5)
+    with lookahead.applied():
+        np.testing.assert_allclose(net.weight.numpy(), slow, rtol=1e-5)
+
+
+@pytest.mark.parametrize("stop", [0, 3, 5, 7])
+def test_lookahead_resumes_with_the_same_bits(stop):
+    def run(net, lookahead, rng, steps):
+        optimizer = SGD(net.parameters(), lr=0.1)
+        for _ in range(steps):
+            train_step(net, optimizer, rng)
+            lookahead.update()
+
+    whole, rng = Net(), np.random.default_rng(0)
+    one = Lookahead(whole, 5, 0.5)
+    run(whole, one, rng, stop)
+    part = Net()
+    part.load_state_dict(whole.state_dict())
+    other = Lookahead(part, 5, 0.5)
+    other.load_state_dict(one.state_dict())
+    again = np.random.default_rng()
+    again.bit_generator.state = rng.bit_generator.state
+    run(whole, one, rng, 9), run(part, other, again, 9)
+    assert all(v.tobytes() == part.state_dict()[k].tobytes() for k, v in whole.state_dict().items())
+
+
+def test_lookahead_refuses():
+    for every, alpha, message in [(0, 0.5, "every = 0"), (5, 1.5, r"alpha = 1\.5"), (5, -1, "alpha = -1")]:
+        with pytest.raises(ValueError, match=f"Lookahead: {message}: give"):
+            Lookahead(Net(), every, alpha)
+    lookahead = Lookahead(Net(), 1, lambda step: 2.0)
+    with pytest.raises(ValueError, match=r"Lookahead: alpha = 2\.0: give a number from 0 to 1"):
+        lookahead.update()
+    state = lookahead.state_dict()
+    for count in (None, -1, 1.5, np.zeros(2, int)):
+        wrong = {k: v for k, v in (state | {"count": count}).items() if v is not None}
+        with pytest.raises(ValueError, match=r"Lookahead\.load_state_dict: count is missing or no whole"):
+            lookahead.load_state_dict(wrong)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from chainrule.train import Checkpoint, CheckpointError, EpochRecord, TrainSettings, read_checkpoint
 from chainrule.train.checkpoint import CHECKSUM, KEY, checksum, to_bytes
+from chainrule.train.fit import Progress
 
-RECORD = EpochRecord(1, 0.1 + 0.2, 0.5, 1 / 3, 0.25, 0.125)
+RECORD = EpochRecord(1, 0.1 + 0.2, 0.5, 1 / 3, 0.25, 0.05, 0.125, 1e4 / 3, 81.5)
 
 
 def sample():
@@ -21,6 +22,9 @@ def sample():
     return Checkpoint(
         settings=TrainSettings(model="softmax", lr=1 / 3),
         history=(RECORD, replace(RECORD, epoch=2)),
+        progress=Progress(3, 2, 64, 40, 1.5, 0.25),
+        step=9,
+        generator=np.random.default_rng(3).bit_generator.state,
         classes=("zero", "één", "two\n"),
         image_shape=(2, 3, 1),
         value_range=(0.0, 16.0),
@@ -32,6 +36,9 @@ def sample():
                 "linear.bias": np.zeros(3),
             },
             "optimizer": {"lr": np.array(0.05), "velocity.0": rng.normal(size=(6, 3)).astype(np.float32).T},
+            "schedule": {"count": np.array(9), "best": np.array(np.inf)},
+            "average": {"linear.bias": np.ones(3)},
+            "early_stopping": {},
             "normaliser": {"offset": np.array(0.0), "deviation": np.array([1.0, np.inf])},
         },
     )
@@ -65,12 +72,15 @@ def test_checkpoint_is_plain_safetensors_with_json_and_no_pickle(path):
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     state = json.loads(header["__metadata__"][KEY])
-    assert state["settings"]["model"] == "softmax" and state["format"] == 1
+    assert state["settings"]["model"] == "softmax" and state["format"] == 2
     assert {name for name in header if name != "__metadata__"} == {
         "model.linear.weight",
         "model.linear.bias",
         "optimizer.lr",
         "optimizer.velocity.0",
+        "schedule.count",
+        "schedule.best",
+        "average.linear.bias",
         "normaliser.offset",
         "normaliser.deviation",
     }
@@ -150,6 +160,14 @@ def with_record(**values):
     return lambda state: state | {"history": [state["history"][0] | values, state["history"][1]]}
 
 
+def with_progress(**values):
+    return lambda state: state | {"progress": state["progress"] | values}
+
+
+def with_generator(**values):
+    return lambda state: state | {"generator": state["generator"] | values}
+
+
 def with_setting(name, value):
     return lambda state: state | {"settings": state["settings"] | {name: value}}
 
@@ -160,15 +178,31 @@ def with_setting(name, value):
         ("no JSON", "damaged: Expecting value"),
         ("[" * 100_000, "damaged: its state is nested too deeply"),
         ("[]", "its state is no JSON object"),
-        ("{}", "its format is None, this version of chainrule reads 1"),
-        (with_entry("format", 2), "its format is 2"),
+        ("{}", "its format is None, this version of chainrule reads 2"),
+        (with_entry("format", 1), "its format is 1"),
         (with_entry("settings", 3), "settings: missing, or not of type dict"),
         (with_setting("lr", -1), r"lr: -1\.0 is not above 0"),
         (with_setting("lr", "x"), "settings: lr: 'x' is no number"),
         (with_setting("speed", 1), "settings: unknown name 'speed'"),
         (with_setting("out", "x"), "out"),
         (with_entry("history", {}), "history: missing, or not of type list"),
-        (with_entry("history", []), "history: no epoch is done"),
+        (with_entry("history", []), "progress: it holds wrong values"),
+        (lambda state: state | {"history": [], "progress": None}, "history: no epoch is done"),
+        (with_entry("progress", 3), "progress: it has not the entries"),
+        (with_progress(more=1), "progress: it has not the entries"),
+        (with_progress(epoch=2), "progress: it holds wrong values"),
+        (with_progress(batch=0), "progress: it holds wrong values"),
+        (with_progress(batch=1.0), "progress: it holds wrong values"),
+        (with_progress(seen=-1), "progress: it holds wrong values"),
+        (with_progress(loss_sum=float("nan")), "progress: it holds wrong values"),
+        (with_progress(complete=False), "progress: it holds wrong values"),
+        (with_entry("step", 1.5), "step: missing, or not of type int"),
+        (with_entry("generator", None), "generator: missing, or not of type dict"),
+        (with_entry("generator", {}), "generator: no state of a PCG64 generator"),
+        (with_generator(bit_generator="MT19937"), "generator: no state of a PCG64 generator"),
+        (with_generator(state={"state": "x", "inc": 1}), "generator: no state of a PCG64"),
+        (with_generator(state={"state": -1, "inc": 1}), "generator: no state of a PCG64"),
+        (with_generator(state={"state": 1 << 128, "inc": 1}), "generator: no state of a PCG64"),
         (with_entry("history", [1]), "history: epoch 1 has not the entries"),
         (with_record(epoch=3), "history: epoch 1 holds wrong values"),
         (with_record(train_loss=None), "history: epoch 1 holds wrong values"),
@@ -209,7 +243,8 @@ def test_checkpoint_whose_state_and_arrays_do_not_belong_together_is_refused(pat
     [
         ({"model.w": np.array([1, np.nan], np.float32)}, "array 'model.w' holds values that are not finite"),
         ({"optimizer.v": np.array([np.inf])}, "array 'optimizer.v' holds values that are not finite"),
-        ({"w": np.zeros(2)}, "array 'w' belongs to none of model, optimizer, normaliser"),
+        ({"average.w": np.array([np.nan])}, "array 'average.w' holds values that are not finite"),
+        ({"w": np.zeros(2)}, "array 'w' belongs to none of model, optimizer, schedule"),
         ({"model.": np.zeros(2)}, "array 'model.' belongs to none"),
     ],
 )

@@ -20,8 +20,8 @@ from chainrule.train import (
     read_checkpoint,
 )
 from chainrule.train.checkpoint import to_bytes
+from chainrule.train.config import read_config
 from chainrule.train.run_folder import CHECKPOINT, METRICS, REPORT, SETTINGS
-from chainrule.train.settings import read_config
 
 
 def bits(folder):
@@ -59,7 +59,10 @@ def test_run_has_every_file_and_they_agree(train, model):
         "train_accuracy",
         "test_loss",
         "test_accuracy",
+        "lr",
         "seconds",
+        "images_per_second",
+        "peak_mb",
     ]
     for row, record in zip(rows, checkpoint.history, strict=True):
         assert {name: float(value) for name, value in row.items()} == vars(record)  # to the bit
@@ -154,6 +157,7 @@ def state(name, value):
         (holding("model", "more", np.zeros(3)), r"not known \['more'\]"),
         (holding("model", "linear.bias", np.zeros(10)), "linear.bias is float64"),
         (holding("model", "linear.bias", np.zeros(9, np.float32)), r"linear.bias is float32 \(9,\)"),
+        (holding("average", "linear.weight", np.zeros((64, 10), np.float32)), "averages of weights"),
         (without("normaliser", "offset"), r"scale lacks \['offset'\]"),
         (holding("normaliser", "factor", np.array(np.nan)), "scale factor"),
         (holding("normaliser", "input_shape", np.array([8, 8, 2])), "its normaliser is for inputs"),
@@ -174,6 +178,7 @@ def test_checkpoint_of_another_model_is_one_line(train, change, message):
     "change",
     [
         without("optimizer", "velocity.0"),
+        without("schedule", "count"),
         without("optimizer", "lr"),
         holding("optimizer", "velocity.0", np.zeros((3, 3), np.float32)),
         holding("optimizer", "velocity.9", np.zeros(3, np.float32)),
