@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chainrule.models.conv_block import conv_block
+from chainrule.models.conv_block import class_maps, conv_block
 from chainrule.models.image_classifier import ImageClassifier, check_fits
 from chainrule.nn.initialise import as_generator
 from chainrule.nn.normalise import Dropout
@@ -36,7 +36,8 @@ class AllConvNet(ImageClassifier):
         input_dropout, dropout: the probabilities on the image and at the end of each stage.
         batch_norm: normalise after each convolution but the last (not in the paper).
         last_relu: whether relu follows the last convolution too, as in the paper's table.
-        seed: of the initial weights (He et al.); None draws from the library's generator.
+        seed: of the initial weights (He et al.; the last convolution's smaller, with bias 1 before a relu); None
+            draws from the library's generator.
 
     Attributes: features, from images to the maps (N, height, width, classes); classifier, from those to scores.
 
@@ -80,8 +81,7 @@ class AllConvNet(ImageClassifier):
             layers.append(Dropout(dropout))
         layers += conv_block(channels, 192, 3, **settings)
         layers += conv_block(192, 192, 1, **settings)
-        settings["batch_norm"] = False
-        layers += conv_block(192, self.classes, 1, relu=last_relu, **settings)
+        layers += class_maps(192, self.classes, relu=last_relu, rng=settings["rng"])
         self.features = Sequential(*layers)
         self.classifier = Sequential(GlobalAvgPool2d())
 

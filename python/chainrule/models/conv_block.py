@@ -1,4 +1,4 @@
-"""A convolution with what follows it in the nets of today and then: batch normalisation, relu."""
+"""A convolution with what follows it (batch normalisation, relu), and the last one, which makes a map a class."""
 
 from __future__ import annotations
 
@@ -19,4 +19,18 @@ def conv_block(
         layers.append(BatchNorm2d(filters))
     if relu:
         layers.append(ReLU())
+    return layers
+
+
+def class_maps(channels, classes, *, relu, rng) -> list[Module]:
+    """The 1 x 1 convolution whose maps' means are the scores, and ReLU after it if it is wanted.
+
+    Its weights start at a tenth of He's, for scores that start alike. Where relu follows, its bias starts at 1: a
+    class whose map is 0 everywhere gets no gradient and never comes back, and with large scores and bias 0 the first
+    steps leave all maps so. The softmax does not see a bias that all classes share.
+    """
+    layers = conv_block(channels, classes, 1, relu=relu, rng=rng)
+    layers[0].weight.value *= 0.1
+    if relu:
+        layers[0].bias.value += 1
     return layers

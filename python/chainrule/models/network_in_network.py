@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from chainrule.gates.convolution import integer
-from chainrule.models.conv_block import conv_block
+from chainrule.models.conv_block import class_maps, conv_block
 from chainrule.models.image_classifier import ImageClassifier, check_fits
 from chainrule.nn.activation import Flatten
 from chainrule.nn.initialise import as_generator
@@ -41,7 +43,9 @@ class NetworkInNetwork(ImageClassifier):
         dropout: the probability after each pooling.
         classifier_dropout: the probability before the fully connected layer.
         batch_norm: normalise after each convolution but the last (not in the paper).
-        seed: of the initial weights (He et al.); None draws from the library's generator.
+        last_relu: whether relu follows the last convolution too, as in the paper.
+        seed: of the initial weights (He et al.; the last convolution's smaller, with bias 1 before a relu);
+            None draws from the library's generator.
 
     Attributes: features, from images to the maps (N, height, width, classes); classifier, from those to scores.
 
@@ -66,6 +70,7 @@ class NetworkInNetwork(ImageClassifier):
         dropout=0.5,
         classifier_dropout=0.0,
         batch_norm=False,
+        last_relu=True,
         seed=None,
     ):
         super().__init__(input_shape, classes)
@@ -87,13 +92,12 @@ class NetworkInNetwork(ImageClassifier):
         rng = as_generator(seed)
         layers = []
         for i, (kernel, *maps) in enumerate(blocks):
-            last = i == gaps
-            layers += mlpconv(channels, kernel, maps + [self.classes] * last, batch_norm, last, rng)
-            channels = maps[-1] if maps else self.classes
-            if not last:
+            layers += mlpconv(channels, kernel, maps, batch_norm, rng)
+            channels = maps[-1]
+            if i < gaps:
                 layers += [POOLS[pools[i]](3, 2, 1), Dropout(dropout)]
                 height, width = -(-height // 2), -(-width // 2)
-        self.features = Sequential(*layers)
+        self.features = Sequential(*layers, *class_maps(channels, self.classes, relu=last_relu, rng=rng))
         if classifier == "global_average":
             self.classifier = Sequential(GlobalAvgPool2d())
         else:
@@ -105,14 +109,11 @@ class NetworkInNetwork(ImageClassifier):
         return self.classifier(self.features(x))
 
 
-def mlpconv(channels, kernel, maps, batch_norm, last, rng):
-    """A convolution that keeps the sides, and 1 x 1 convolutions after it: their layers, relu after each."""
-    layers = []
-    for i, filters in enumerate(maps):
-        size = 1 if i else kernel
-        normalised = batch_norm and not (last and i == len(maps) - 1)
-        layers += conv_block(channels, filters, size, 1, size // 2, batch_norm=normalised, rng=rng)
-        channels = filters
+def mlpconv(channels, kernel, maps, batch_norm, rng):
+    """A convolution that keeps the sides, and 1 x 1 convolutions after it, each with relu: their layers."""
+    layers = conv_block(channels, maps[0], kernel, 1, kernel // 2, batch_norm=batch_norm, rng=rng)
+    for before, filters in pairwise(maps):
+        layers += conv_block(before, filters, 1, batch_norm=batch_norm, rng=rng)
     return layers
 
 
@@ -124,10 +125,9 @@ def _checked(blocks):
     except TypeError:
         raise TypeError(f"{name}: blocks {blocks!r}: give (kernel, maps, ...) for each block") from None
     blocks = [tuple(integer(name, "blocks", number) for number in block) for block in blocks]
-    for i, block in enumerate(blocks):
-        least = 1 if i == len(blocks) - 1 else 2
-        if len(block) < least or min(block) < 1 or block[0] % 2 == 0:
-            raise ValueError(f"{name}: block {block}: give an odd kernel and maps of 1 or more")
+    for block in blocks:
+        if len(block) < 2 or min(block) < 1 or block[0] % 2 == 0:
+            raise ValueError(f"{name}: block {block}: give an odd kernel, then maps of 1 or more")
     if not blocks:
         raise ValueError(f"{name}: blocks are empty: give one or more")
     return blocks
