@@ -19,6 +19,7 @@ from chainrule.nn.module import Module, Parameter
 from chainrule.nn.normalise import BatchNorm2d, Dropout, LayerNorm
 from chainrule.nn.observe import observe
 from chainrule.nn.pool import AvgPool2d, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d
+from chainrule.nn.residual import Residual
 from chainrule.nn.sequential import Sequential
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Module",
     "Parameter",
     "ReLU",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",

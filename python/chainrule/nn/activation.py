@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import numbers
+
 from chainrule.autodiff.box import shape_of
 from chainrule.gates.activations import elu, gelu, leaky_relu, silu, softplus
 from chainrule.gates.functions import relu, sigmoid, tanh
@@ -31,11 +34,20 @@ class Tanh(Module):
         return tanh(x)
 
 
+def _finite(layer: str, name: str, value) -> float:
+    """The value; TypeError for what is no number, ValueError for one that is not finite."""
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{layer}: {name} = {value!r} is not a number")
+    if not math.isfinite(value):
+        raise ValueError(f"{layer}: {name} = {value}: give a finite number")
+    return value
+
+
 class LeakyReLU(Module):
-    """x where x > 0, else slope x."""
+    """x where x > 0, else slope x. Errors: ValueError for a slope that is not finite."""
 
     def __init__(self, slope=0.01):
-        self.slope = slope
+        self.slope = _finite("LeakyReLU", "slope", slope)
 
     def forward(self, x):
         return leaky_relu(x, self.slope)
@@ -45,10 +57,10 @@ class LeakyReLU(Module):
 
 
 class ELU(Module):
-    """x where x > 0, else alpha (e^x - 1)."""
+    """x where x > 0, else alpha (e^x - 1). Errors: ValueError for an alpha that is not finite."""
 
     def __init__(self, alpha=1.0):
-        self.alpha = alpha
+        self.alpha = _finite("ELU", "alpha", alpha)
 
     def forward(self, x):
         return elu(x, self.alpha)

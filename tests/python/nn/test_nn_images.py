@@ -141,6 +141,16 @@ def test_settings_of_convolutions_are_refused_when_the_layer_is_made(make, error
         (lambda: nn.LayerNorm(2.5), TypeError, "LayerNorm: shape 2.5 must hold integers"),
         (lambda: nn.Dropout(1.5), ValueError, "Dropout: p = 1.5: give a number from 0 to 1"),
         (lambda: nn.Dropout("half"), TypeError, "Dropout: p = 'half' is not a number"),
+        (lambda: nn.MaxPool2d(0), ValueError, "MaxPool2d: size 0: give 1 or more"),
+        (lambda: nn.MaxPool2d((2, -1)), ValueError, "MaxPool2d: size -1: give 1 or more"),
+        (lambda: nn.MaxPool2d((2, 2, 2)), ValueError, "MaxPool2d: size (2, 2, 2): give a number, or a pair"),
+        (lambda: nn.AvgPool2d(2.0), TypeError, "AvgPool2d: size 2.0 is not an integer"),
+        (lambda: nn.AvgPool2d(2, 0), ValueError, "AvgPool2d: stride 0: give 1 or more"),
+        (lambda: nn.MaxPool2d(2, 1, 2), ValueError, "MaxPool2d: padding 2 for windows of 2: give 0 to 1"),
+        (lambda: nn.AvgPool2d((3, 2), 1, (2, -1)), ValueError, "AvgPool2d: padding -1 for windows of 2: give 0"),
+        (lambda: nn.LeakyReLU("a"), TypeError, "LeakyReLU: slope = 'a' is not a number"),
+        (lambda: nn.LeakyReLU(float("inf")), ValueError, "LeakyReLU: slope = inf: give a finite number"),
+        (lambda: nn.ELU(float("nan")), ValueError, "ELU: alpha = nan: give a finite number"),
     ],
 )  # fmt: skip
 def test_settings_of_other_layers_are_refused_when_the_layer_is_made(make, error, message):
@@ -167,7 +177,6 @@ def test_errors_at_the_call_say_what_was_expected_and_what_came():
         (nn.LayerNorm(3), "LayerNorm: x (2, 4, 4, 2) does not end in (3,)"),
         (nn.LayerNorm((1, 2, 4, 4, 2)), "LayerNorm: x (2, 4, 4, 2) does not end in (1, 2, 4, 4, 2)"),
         (nn.MaxPool2d(5), "max_pool2d: a kernel of 5 with dilation 1 spans 5, the padded height is 4"),
-        (nn.MaxPool2d(0), "max_pool2d: kernel size 0 along the height: give 1 or more"),
         (nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), "Conv2d: x (2, 4, 4, 2) is not (N, height, width, 3)"),
     ]:
         with pytest.raises(ValueError, match=re.escape(message)):
