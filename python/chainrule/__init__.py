@@ -70,6 +70,7 @@ from chainrule.runtime import (
     set_num_threads,
     show_config,
 )
+from chainrule.serialise import load, save
 from chainrule.tensor import Tensor, tensor
 
 __all__ = [
@@ -124,6 +125,7 @@ __all__ = [
     "less_equal",
     "linear",
     "linearize",
+    "load",
     "log",
     "log_softmax",
     "logsumexp",
@@ -149,6 +151,7 @@ __all__ = [
     "power",
     "relu",
     "reshape",
+    "save",
     "set_conv_algorithm",
     "set_num_threads",
     "show_config",

@@ -2,7 +2,7 @@
 
 One file is one consistent whole: weights, optimizer, schedule, averages, random generator, normaliser, settings and
 history belong to the same step.
-The safetensors package checks the file's structure, this module what it means. Building a model from a
+`chainrule.serialise` checks the file's structure, this module what it means. Building a model from a
 checkpoint is left to `job`; writing files safely to `run_folder`.
 """
 
@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
+from chainrule import serialise
 from chainrule.train.config import settings_from_file_values, settings_to_file_values
 from chainrule.train.errors import CheckpointError, TrainError
 from chainrule.train.fit import EpochRecord, Progress
@@ -87,13 +86,9 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
         "normaliser": checkpoint.normaliser,
         "data_checksum": checkpoint.data_checksum,
     }
-    tensors = {
-        f"{part}.{name}": np.ascontiguousarray(array).reshape(np.shape(array))
-        for part in PARTS
-        for name, array in checkpoint.arrays[part].items()
-    }
+    tensors = {f"{part}.{name}": array for part in PARTS for name, array in checkpoint.arrays[part].items()}
     # One entry alone: the package writes several in an order that changes.
-    return safetensors.numpy.save(tensors, {KEY: json.dumps(state | {CHECKSUM: checksum(state, tensors)})})
+    return serialise.to_bytes(tensors, {KEY: json.dumps(state | {CHECKSUM: checksum(state, tensors)})})
 
 
 def checksum(state: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
@@ -112,14 +107,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Errors: CheckpointError naming the file and what is wrong with it.
     """
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            # Copies: the file may be replaced while the arrays are in use.
-            tensors = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        tensors, metadata = serialise.read(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from None
-    except Exception as error:  # the package's own error type, and TypeError for dtypes NumPy lacks
-        raise CheckpointError(f"{path}: damaged, or no safetensors file: {error}") from None
+    except serialise.DamagedFileError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     if KEY not in metadata:
         raise CheckpointError(f"{path}: a safetensors file, but no checkpoint of chainrule")
     try:

@@ -156,7 +156,7 @@ def fit(
     Errors: DivergenceError as soon as a loss is not finite; ValueError for settings out of range, and from the loss
     for labels that are no class of the model.
     """
-    _check(model, schedule, schedule_per, label_smoothing, accumulate, precision, resume)
+    _check(model, loader, schedule, schedule_per, label_smoothing, accumulate, precision, resume)
     step = _Step(model, optimizer, l1, l2, label_smoothing, clip_norm, clip_value, precision)
     for epoch in epochs:
         progress = resume or Progress(epoch)
@@ -248,7 +248,7 @@ class _Step:
         self.begun = False
 
 
-def _check(model, schedule, schedule_per, label_smoothing, accumulate, precision, resume) -> None:
+def _check(model, loader, schedule, schedule_per, label_smoothing, accumulate, precision, resume) -> None:
     if schedule_per not in ("step", "epoch"):
         raise ValueError(f"fit: schedule_per = {schedule_per!r}: give 'step' or 'epoch'")
     if schedule_per == "step" and follows_a_figure(schedule):
@@ -261,7 +261,7 @@ def _check(model, schedule, schedule_per, label_smoothing, accumulate, precision
         raise ValueError(f"fit: accumulate = {accumulate}: give 1 or more")
     if precision not in PRECISIONS:
         raise ValueError(f"fit: precision = {precision!r}: give one of {', '.join(PRECISIONS)}")
-    if resume is not None and resume.batch % accumulate:
+    if resume is not None and resume.batch % accumulate and resume.batch < len(loader):
         raise ValueError(
             f"fit: resume after batch {resume.batch} with accumulate = {accumulate}: gradients were left waiting"
         )

@@ -221,11 +221,13 @@ class Job:
         try:
             for name, part in self._parts().items():
                 part.load_state_dict(states[name])
+                if (
+                    name == "optimizer"
+                ):  # before the schedule, which sets the rate unless it follows a plateau
+                    for group in self.optimizer.param_groups:
+                        group["lr"] *= change
         except (ValueError, TypeError) as error:
             raise CheckpointError(f"{CHECKPOINT}: damaged: {error}") from None
-        if change != 1 and self.schedule_per == "epoch":  # a plateau goes on from what the optimizer has
-            for group in self.optimizer.param_groups:
-                group["lr"] *= change
         _, batches = sizes(self.settings, len(self.data.train.labels))
         if self.progress is not None and self.progress.batch > batches:
             raise CheckpointError(

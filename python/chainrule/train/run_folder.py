@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from chainrule.files import replace_file, sync_folder
 from chainrule.train.errors import RunFolderError
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -133,31 +134,7 @@ class RunFolder:
             if not self.exists:
                 self.release()
                 shutil.rmtree(hidden, ignore_errors=True)
-        _sync_folder(parent)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Give a file new content in one step: whatever happens, it holds the old content or the new."""
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    """Make renames in the folder last through a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync_folder(parent)
 
 
 def _next_free(parent: Path, series: str) -> Path:

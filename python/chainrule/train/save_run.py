@@ -11,6 +11,7 @@ from dataclasses import astuple, fields
 
 from chainrule.train.checkpoint import Checkpoint, read_checkpoint, to_bytes
 from chainrule.train.config import to_toml
+from chainrule.train.errors import RunFolderError
 from chainrule.train.fit import Callback, EpochRecord, Progress
 from chainrule.train.job import Job
 from chainrule.train.run_folder import CHECKPOINT, METRICS, REPORT, SETTINGS, RunFolder
@@ -75,7 +76,7 @@ class SaveRun(Callback):
         }
         if self.reported != checkpoint.epoch:
             files[REPORT] = self.report(checkpoint).encode()
-        self.folder.write(files)
+        self._put(files)
         return checkpoint
 
     def _write(self, checkpoint: Checkpoint) -> None:
@@ -85,9 +86,20 @@ class SaveRun(Callback):
         if not self.reported and checkpoint.epoch and not (self.folder / REPORT).exists():
             files[REPORT] = self.report(checkpoint).encode()
             self.reported = checkpoint.epoch
-        self.folder.write(files)
+        self._put(files)
         self.unwritten = None
         self.written_at = time.monotonic()
+
+    def _put(self, files: dict[str, bytes]) -> None:
+        """Write the files. Errors: RunFolderError, where the disk is full or the like."""
+        try:
+            self.folder.write(files)
+        except OSError as error:
+            kept = "what was written before is kept: go on from there with --resume once there is room"
+            raise RunFolderError(
+                f"{error.filename or self.folder.path}: cannot be written: {error.strerror}: "
+                + (kept if self.folder.exists else "nothing was written")
+            ) from None
 
 
 def metrics_csv(history: Sequence[EpochRecord]) -> bytes:

@@ -83,6 +83,40 @@ def test_interrupted_training_keeps_the_last_whole_epoch(command, quick, place, 
     assert outputs[0] == outputs[1]
 
 
+@pytest.mark.parametrize(("epoch", "batch", "saved"), [(1, 20, 18), (2, 46, 44), (3, 2, 0)])
+def test_interrupted_within_an_epoch_it_goes_on_from_the_last_save(
+    command, quick, place, monkeypatch, epoch, batch, saved
+):
+    monkeypatch.setattr("chainrule.cli.train.display", lambda job, quiet: InterruptAt(epoch, batch))
+    flags = [
+        "--model",
+        "mlp",
+        "--hidden",
+        "10",
+        "--epochs",
+        4,
+        "--ema",
+        "0.9",
+        "--schedule",
+        "cosine",
+        "--out",
+    ]
+    status, out, err = command("train", *flags, "run", "--checkpoint-every", 6)
+    assert (status, out) == (130, "")
+    where = f"batch {saved} of epoch {epoch}" if saved else f"epoch {epoch - 1}"
+    assert err == f"chainrule: interrupted after {where} of 4: go on with chainrule train --resume run\n"
+    assert len((place / "run" / "metrics.csv").read_text().splitlines()) == epoch
+    assert (place / "run" / "report.html").exists() == (epoch > 1)
+    monkeypatch.undo()
+    monkeypatch.setattr("chainrule.cli.train.report_of", lambda checkpoint, data: "no report")
+    monkeypatch.chdir(place)
+    assert command("evaluate", "run").status == 0
+    assert command("train", "--resume", "run", "--quiet").status == 0
+    assert command("train", *flags, "whole", "--quiet").status == 0
+    outputs = [command("evaluate", name).out for name in ("run", "whole")]
+    assert outputs[0] == outputs[1]
+
+
 def test_interrupted_while_the_report_is_drawn_is_one_line(command, monkeypatch, place):
     def interrupt(checkpoint, data):
         raise KeyboardInterrupt

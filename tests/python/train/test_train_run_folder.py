@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
+from chainrule.files import replace_file
 from chainrule.train import RunFolder, RunFolderError
 from chainrule.train import run_folder as module
-from chainrule.train.run_folder import CHECKPOINT, replace_file
+from chainrule.train.run_folder import CHECKPOINT
 
 FILES = {CHECKPOINT: b"c", "metrics.csv": b"m"}
 
