@@ -6,23 +6,21 @@ from chainrule.data.dataset import DataError, Dataset, Split
 from chainrule.data.digits import load_digits
 from chainrule.data.loader import DataLoader
 from chainrule.data.mnist import load_mnist
-from chainrule.data.normalise import (
-    Identity,
-    Normaliser,
-    Scale,
-    Standardise,
-    Whiten,
-    normaliser_from_state,
-)
+from chainrule.data.normalise import GCN, Identity, Normaliser, Scale, Standardise
 from chainrule.data.npz import load_npz
+from chainrule.data.pipeline import Pipeline, normaliser_from_state
+from chainrule.data.whiten import ZCA, Whiten
 
 __all__ = [
+    "GCN",
+    "ZCA",
     "Augment",
     "DataError",
     "DataLoader",
     "Dataset",
     "Identity",
     "Normaliser",
+    "Pipeline",
     "Scale",
     "Split",
     "Standardise",

@@ -13,11 +13,14 @@ import numpy as np
 
 from chainrule import models, optim
 from chainrule.data import (
+    GCN,
+    ZCA,
     Augment,
     DataLoader,
     Dataset,
     Identity,
     Normaliser,
+    Pipeline,
     Scale,
     Split,
     Standardise,
@@ -156,6 +159,10 @@ NORMALISERS: dict[str, Callable[[Range], Normaliser]] = {
     # Directions that vary by less than a thirtieth of the range are mostly noise: the default epsilon is for
     # inputs of unit size and would blow them up to the size of the others.
     "whiten": lambda value_range: Whiten(epsilon=1e-3 * (value_range[1] - value_range[0]) ** 2),
+    "zca": lambda value_range: ZCA(epsilon=1e-3 * (value_range[1] - value_range[0]) ** 2),
+    "gcn": lambda value_range: GCN(),
+    # What Maxout, Network in Network and the All-CNN do: GCN leaves unit variance, ZCA's own epsilon is for that.
+    "gcn+zca": lambda value_range: Pipeline(GCN(), ZCA()),
 }
 
 OPTIMIZERS: dict[str, Callable[[list, TrainSettings], optim.Optimizer]] = {

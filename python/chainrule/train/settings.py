@@ -38,7 +38,7 @@ def setting(
     return field(default=default, metadata={"kind": kind, "help": text, "metavar": metavar, "by": by})
 
 
-NORMALISERS = ("none", "scale", "standard", "channel", "whiten")
+NORMALISERS = ("none", "scale", "standard", "channel", "whiten", "zca", "gcn", "gcn+zca")
 ALL_CNNS = ("all-cnn-a", "all-cnn-b", "all-cnn-c")
 MODEL_NAMES = ("svm", "softmax", "mlp", "two-layer", "lenet5", "nin", *ALL_CNNS, "fast-cifar")
 DATA_NAMES = ("digits", "mnist", "cifar10")
@@ -91,7 +91,7 @@ class TrainSettings:
     normalize: str = setting(
         "scale",
         Text(),
-        "inputs: none, scale (range to [0, 1]), standard (each place), channel (each channel) or whiten",
+        "inputs: none, scale (to [0, 1]), standard (each place), channel, whiten, zca, gcn or gcn+zca",
         "HOW",
     )
     flip: str = setting("none", Text(), "exchange left and right of images: none, random or alternate", "HOW")

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from chainrule.data import (
+    GCN,
+    ZCA,
     Identity,
+    Pipeline,
     Scale,
     Standardise,
     Whiten,
@@ -25,8 +28,12 @@ EVERY = {
     "standard all": lambda: Standardise("all"),
     "whiten": Whiten,
     "rotate 4": lambda: Whiten(components=4, whiten=False),
+    "gcn": lambda: GCN(2.0, 0.5),
+    "zca": ZCA,
+    "gcn+zca": lambda: Pipeline(GCN(), ZCA()),
+    "standard+rotate 4": lambda: Pipeline(Standardise("channel"), Whiten(components=4, whiten=False)),
 }
-OUTPUT = {"whiten": (12,), "rotate 4": (4,)}
+OUTPUT = {"whiten": (12,), "rotate 4": (4,), "standard+rotate 4": (4,)}
 every = pytest.mark.parametrize("name", EVERY)
 
 
@@ -251,7 +258,7 @@ def test_normaliser_refuses_inputs_of_another_shape(name, images):
         (lambda: Whiten(epsilon=-1e-9), "Whiten: epsilon=-1e-09 is below 0"),
         (lambda: Whiten(epsilon=np.nan), "Whiten: epsilon=nan is below 0"),
         (lambda: Whiten(5).fit(np.eye(4)), "Whiten: 5 components of inputs with 4 features"),
-        (lambda: normaliser_from_state("zca", {}), "normaliser_from_state: kind 'zca' is not known"),
+        (lambda: normaliser_from_state("fourier", {}), "normaliser_from_state: kind 'fourier' is not known"),
         (lambda: normaliser_from_state("standard", {"input_shape": np.array([2])}), ".*lacks"),
         (lambda: normaliser_from_state("none", {}), ".*lacks .'input_shape'"),
     ],
@@ -261,13 +268,15 @@ def test_normaliser_refuses_bad_arguments(make, message):
         make()
 
 
-@pytest.mark.parametrize("make", [Identity, Scale, Standardise, lambda: Standardise("channel"), Whiten])
+@pytest.mark.parametrize(
+    "make", [Identity, Scale, Standardise, lambda: Standardise("channel"), Whiten, GCN, ZCA]
+)
 def test_normaliser_of_data_in_many_blocks_gives_what_one_block_gives(make, monkeypatch):
     x = np.random.default_rng(0).integers(0, 256, (50, 3, 2, 2), dtype=np.uint8)
     whole = make().fit(x)
     expected = whole(x)
     module = sys.modules["chainrule.data.normalise"]
-    monkeypatch.setattr(module, "_blocks", lambda x: (x[i : i + 7] for i in range(0, len(x), 7)))
+    monkeypatch.setattr(module, "blocks", lambda x: (x[i : i + 7] for i in range(0, len(x), 7)))
     parts = make().fit(x)
     result = parts(x)
     assert result.shape == expected.shape and result.dtype == np.float32

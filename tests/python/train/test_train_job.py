@@ -81,7 +81,14 @@ def test_same_seed_same_bits_and_another_seed_others(train, model):
 
 @pytest.mark.parametrize(
     ("model", "normalize"),
-    [("svm", "none"), ("softmax", "scale"), ("mlp", "scale"), ("mlp", "standard"), ("softmax", "whiten")],
+    [
+        ("svm", "none"),
+        ("softmax", "scale"),
+        ("mlp", "scale"),
+        ("mlp", "standard"),
+        ("softmax", "whiten"),
+        ("softmax", "gcn+zca"),
+    ],
 )
 def test_resumed_run_has_the_bits_of_one_that_never_stopped(train, model, normalize):
     settings = MODELS[model] | {"normalize": normalize} | ({"lr": 1e-4} if normalize == "none" else {})
