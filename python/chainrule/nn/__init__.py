@@ -13,6 +13,7 @@ from chainrule.nn.activation import (
     Softplus,
     Tanh,
 )
+from chainrule.nn.arithmetic import convolution_arithmetic, output_size
 from chainrule.nn.convolution import Conv2d, ConvTranspose2d
 from chainrule.nn.linear import Linear
 from chainrule.nn.module import Module, Parameter
@@ -47,6 +48,8 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "convolution_arithmetic",
     "initialise",
     "observe",
+    "output_size",
 ]

@@ -118,6 +118,34 @@ class Module:
         """Set evaluation mode here and below. Returns the module."""
         return self.train(False)
 
+    def summary(self, input_shape):
+        """The layers with their output shapes, parameters, multiply-adds, receptive fields and memory.
+
+        A copy of the model is run in evaluation mode on a random input; the model itself, its statistics, gradients,
+        mode and the library's generator stay as they are. Modules of any kind are counted.
+
+        Args:
+            input_shape: of one input, without the batch; (height, width, channels) for images.
+
+        Returns a `chainrule.nn.summary.Summary`: print it for a table.
+
+        Errors: ValueError for sizes below 1, or what the model itself says to inputs that do not fit; TypeError for
+        a model that holds what cannot be copied.
+
+        >>> import chainrule as cr
+        >>> net = cr.nn.Sequential(cr.nn.Conv2d(3, 8, 5), cr.nn.ReLU(), cr.nn.MaxPool2d(2))
+        >>> print(net.summary((32, 32, 3)))
+        layer  kind            output  parameters  multiply-adds  field  its stride    memory
+               input      32 x 32 x 3
+        0      Conv2d     28 x 28 x 8         608        470,400  5 x 5       1 x 1  24.5 KiB
+        1      ReLU       28 x 28 x 8           0              0  5 x 5       1 x 1  24.5 KiB
+        2      MaxPool2d  14 x 14 x 8           0              0  6 x 6       2 x 2   6,272 B
+               total                          608        470,400                     55.1 KiB
+        """
+        from chainrule.nn.summary import summarise
+
+        return summarise(self, input_shape)
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """A copy of the value of every parameter and buffer by name."""
         state = {name: parameter.value.copy() for name, parameter in self.named_parameters()}
