@@ -26,15 +26,20 @@ inline int64_t checked_add(int64_t a, int64_t b, const char* operation) {
   return sum;
 }
 
-// The number of elements of a shape.
+// The number of elements of a shape. As in NumPy, sizes of 0 do not hide what the others overflow: the
+// product of any of the sizes fits as well.
 inline int64_t element_count(const Shape& shape, const char* operation) {
   int64_t count = 1;
+  bool empty = false;
   for (int64_t size : shape) {
     if (size < 0)
       throw std::invalid_argument(std::string(operation) + ": negative size " + std::to_string(size));
-    count = checked_multiply(count, size, operation);
+    if (size == 0)
+      empty = true;
+    else
+      count = checked_multiply(count, size, operation);
   }
-  return count;
+  return empty ? 0 : count;
 }
 
 // As Python prints it: (2, 3), (4,), ().

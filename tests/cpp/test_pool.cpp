@@ -131,6 +131,35 @@ TEST_CASE_TEMPLATE("average pooling of every window, with its adjoint", T, float
   for (const Pool2dShape& s : shapes()) check_average<T>(s);
 }
 
+TEST_CASE_TEMPLATE("pooling of random shapes", T, float, double) {
+  std::mt19937_64 random(20240713);
+  auto from = [&](std::initializer_list<int64_t> values) { return values.begin()[random() % values.size()]; };
+  auto axis = [&] {
+    WindowAxis a;
+    do {
+      a = {from({1, 2, 3, 4, 5, 7, 11, 12, 13, 17, 23}), from({1, 2, 2, 3, 3, 4, 5, 7, 17}),
+           from({1, 1, 2, 2, 3, 5, 19})};
+      a.before = static_cast<int64_t>(random()) & 7;
+      a.after = from({0, 0, 1, 2, 3, 6, 16});
+    } while (a.before >= a.kernel || a.after >= a.kernel || !fits(a));
+    return a;
+  };
+  for (int round = 0; round < 400; ++round) {
+    Pool2dShape s;
+    s.batch = from({0, 1, 1, 2, 3});
+    s.channels = from({0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 31, 33, 65});
+    s.height = axis();
+    s.width = axis();
+    s.ceil_mode = random() % 2 == 0;
+    s.count_include_pad = random() % 2 == 0;
+    const WithThreads scope(round % 4 == 0 ? 3 : 1);
+    const std::vector<T> x = small_integers<T>(count(s.x()), random(), 3);
+    if (!s.wide_indices()) check_max<T, uint8_t>(s, x);
+    check_max<T, int32_t>(s, x);
+    check_average<T>(s);
+  }
+}
+
 TEST_CASE_TEMPLATE("pooling of large windows, whole images and many rows", T, float, double) {
   check_max<T, uint8_t>(square(1, 20, 3, 16, 3, 0), normal<T>(1200, 1));
   check_max<T, uint8_t>(square(2, 16, 17, 16, 16, 15), normal<T>(2 * 256 * 17, 2));
@@ -245,6 +274,7 @@ TEST_CASE("a pooling shape that is unsound is refused") {
   CHECK(refusal(square(2, 0, 3, 2, 1, 1)) == "max_pool2d: the image (2, 0, 0, 3) has no pixels");
   for (const Pool2dShape& s :
        {square(most, 5, 3, 2, 1, 0), square(2, most, 3, 2, 1, 0), square(2, 5, most, 2, 1, 0),
+        square(0, int64_t{1} << 32, 3, 2, 1, 0), square(2, int64_t{1} << 32, 0, 2, 1, 0),
         square(1, int64_t{1} << 28, 1, int64_t{1} << 28, 1, 0), square(2, 5, 3, most, 1, most - 1)})
     CHECK(refusal(s).find("overflow") != std::string::npos);
 }

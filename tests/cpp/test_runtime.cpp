@@ -370,6 +370,10 @@ TEST_CASE("sizes that overflow 64 bits are errors") {
   CHECK(element_count({2, 0, 4}, "test") == 0);
   CHECK_THROWS_WITH_AS(element_count({2, -3}, "test"), "test: negative size -3", std::invalid_argument);
   CHECK_THROWS_AS(element_count({most, 2}, "test"), std::invalid_argument);
+  // An empty array's other sizes are multiplied as well, by whoever computes an offset.
+  CHECK_THROWS_AS(element_count({0, most, 2}, "test"), std::invalid_argument);
+  CHECK_THROWS_AS(element_count({most, 2, 0}, "test"), std::invalid_argument);
+  CHECK_THROWS_AS(element_count({0, most, -1}, "test"), std::invalid_argument);
 }
 
 TEST_CASE("shapes are written as Python writes them") {
