@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import chainrule as cr
 from chainrule import nn
 
-SIZE = 48  # an image in whose middle no field reaches the edge
+SIZE = 96  # an image in whose middle no field reaches the edge
 
 
 class Pad(nn.Module):
