@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import chainrule
-from chainrule.data import Dataset, Normaliser, Whiten
+from chainrule.data import Dataset, Whiten
 from chainrule.models.classifier import Classifier
-from chainrule.train import Trained
+from chainrule.train import EpochRecord, Trained
 from chainrule.train.build import MODELS
 from chainrule.train.checkpoint import Checkpoint
 from chainrule.train.config import settings_to_file_values
 from chainrule.train.evaluate import Evaluation, worst_mistakes
-from chainrule.view import confusion_matrix, templates, to_pixels
-from chainrule.view.report import Curves, Picture, Report, render_report
+from chainrule.view import Picture, confusion_matrix, filters, templates, to_pixels
+from chainrule.view.plots import Curves
+from chainrule.view.report import Report, render_report
 
 MOST_TEMPLATES = 100
 MOST_MISTAKES = 16
@@ -22,13 +25,15 @@ def report_of(checkpoint: Checkpoint, data: Dataset) -> str:
     """The report of a run as an HTML page."""
     settings, history = checkpoint.settings, checkpoint.history
     trained = Trained.of(checkpoint)
-    normaliser, model = trained.normaliser, trained.model
+    model = trained.model
     result = trained.test(data)
 
     last = history[-1]
     count = sum(p.data.size for p in model.parameters())
     best = max(record.test_accuracy for record in history)
-    units, note = _templates(checkpoint, normaliser, model)
+    units, heading, note = ([], "", "")
+    if len(checkpoint.image_shape) == 3:
+        units, heading, note = first_weights(trained, MOST_TEMPLATES)
     return render_report(
         Report(
             title=f"{settings.data_name}: {MODELS[settings.model].title}",
@@ -52,19 +57,14 @@ def report_of(checkpoint: Checkpoint, data: Dataset) -> str:
                 ("Speed", f"{last.images_per_second:,.0f} images/s"),
                 ("Peak memory", f"{max(record.peak_mb for record in history):,.0f} MB"),
             ],
-            curves=Curves(
-                [r.epoch for r in history],
-                [r.train_loss for r in history],
-                [r.test_loss for r in history],
-                [r.train_accuracy for r in history],
-                [r.test_accuracy for r in history],
-            ),
+            curves=curves_of(history),
             loss=MODELS[settings.model].loss,
             confusion=confusion_matrix(result.labels, result.predictions, len(checkpoint.classes))
             if len(checkpoint.classes) <= MOST_CONFUSED
             else None,
             classes=checkpoint.classes,
             templates=units,
+            templates_heading=heading,
             templates_note=note,
             mistakes=_mistakes(checkpoint, data, model, result),
             mistakes_note="the probabilities" if MODELS[settings.model].probabilities else "the scores",
@@ -74,35 +74,48 @@ def report_of(checkpoint: Checkpoint, data: Dataset) -> str:
     )
 
 
-def _templates(
-    checkpoint: Checkpoint, normaliser: Normaliser, model: Classifier
-) -> tuple[list[Picture], str]:
-    if len(checkpoint.image_shape) != 3:
-        return [], ""
-    weights, shape = model.first_weights(), checkpoint.image_shape
-    kind = MODELS[checkpoint.settings.model]
-    if kind.images:  # filters (height, width, channels, filters)
-        shape = weights.shape[:3]
-        weights = weights.reshape(-1, weights.shape[3])
-    elif isinstance(normaliser, Whiten):
-        # Weights on principal components say nothing to the eye: show the pixels that they stand for.
-        weights = normaliser.projection.astype(weights.dtype) @ weights
-    total = weights.shape[1]
-    images = templates(weights[:, :MOST_TEMPLATES], shape)
-    if shape[2] == 1:
-        note = "Each unit\u2019s weights as an image: mid-gray is 0, white positive, black negative."
+def first_weights(trained: Trained, most: int) -> tuple[list[Picture], str, str]:
+    """Pictures of the first layer's filters or templates, at most so many, a heading, and a sentence on how to read
+    them."""
+    checkpoint, normaliser = trained.checkpoint, trained.normaliser
+    weights, kind = trained.model.first_weights(), MODELS[checkpoint.settings.model]
+    if kind.images:  # (height, width, channels, filters)
+        total, channels = weights.shape[3], weights.shape[2]
+        heading, what, each = "The first layer\u2019s filters", "filters", "filter"
+        if channels not in (1, 3):
+            weights = weights.mean(axis=2, keepdims=True)
+        images = filters(weights[..., :most])
     else:
-        note = "Each unit\u2019s weights as an image, from its least to its greatest weight."
-    if kind.images:
-        captions, units = [str(unit) for unit in range(len(images))], "filters"
-    elif checkpoint.settings.hidden is not None:
-        captions, units = [str(unit) for unit in range(len(images))], "hidden units"
+        if isinstance(normaliser, Whiten):
+            # Weights on principal components say nothing to the eye: show the pixels that they stand for.
+            weights = normaliser.projection.astype(weights.dtype) @ weights
+        total, channels = weights.shape[1], checkpoint.image_shape[2]
+        heading, what, each = "The first layer\u2019s templates", "classes", "unit"
+        if checkpoint.settings.hidden is not None:
+            what = "hidden units"
+        images = templates(weights[:, :most], checkpoint.image_shape)
+    if images.shape[3] == 1:
+        note = f"Each {each}\u2019s weights as an image: mid-gray is 0, white positive, black negative."
+        if channels > 1:
+            note = f"{note[:-1]}; the mean over {channels} channels."
     else:
-        captions, units = list(checkpoint.classes), "classes"
+        note = f"Each {each}\u2019s weights as an image, from its least to its greatest weight."
     if total > len(images):
-        note += f" The first {len(images)} of {total} {units}."
+        note += f" The first {len(images)} of {total} {what}."
     # Numbers stand below; the template of a class has its name.
-    return [Picture(i, c) for i, c in zip(images, captions, strict=False)], note
+    captions = checkpoint.classes if what == "classes" else [str(n) for n in range(len(images))]
+    return [Picture(i, c) for i, c in zip(images, captions, strict=False)], heading, note
+
+
+def curves_of(history: Sequence[EpochRecord]) -> Curves:
+    """The learning curves of a run's epochs."""
+    return Curves(
+        [r.epoch for r in history],
+        [r.train_loss for r in history],
+        [r.test_loss for r in history],
+        [r.train_accuracy for r in history],
+        [r.test_accuracy for r in history],
+    )
 
 
 def _mistakes(checkpoint: Checkpoint, data: Dataset, model: Classifier, result: Evaluation) -> list[Picture]:

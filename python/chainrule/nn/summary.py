@@ -45,6 +45,8 @@ class LayerSummary:
             included; None where the input is no image, or it is not known.
         receptive_stride: (vertically, horizontally) how many pixels further the next value's field lies; None where
             it does not apply.
+        receptive_start: (row, column) at which the first value's field begins, below 0 in the padding; None as for
+            receptive_field.
         memory: bytes of the output for one input, which training keeps; 0 where it is the memory of an earlier one,
             as after Flatten.
     """
@@ -56,6 +58,7 @@ class LayerSummary:
     multiply_adds: int
     receptive_field: tuple[int, int] | None
     receptive_stride: tuple[int | float, int | float] | None
+    receptive_start: tuple[int, int] | None
     memory: int
 
 
@@ -273,7 +276,9 @@ def _layers(recorder, x, twin):
         left = _own_parameters(module, counted)
         if left:
             counted.update(map(id, left))
-            yield LayerSummary(name, type(module).__name__, None, sum(p.size for p in left), 0, None, None, 0)
+            yield LayerSummary(
+                name, type(module).__name__, None, sum(p.size for p in left), 0, None, None, None, 0
+            )
 
 
 def _own_parameters(module, counted):
@@ -310,12 +315,13 @@ def multiply_adds(node) -> int:
 
 def _shown(reach):
     if not isinstance(reach, Reach):
-        return None, None
+        return None, None, None
     field = tuple(math.ceil(axis.high - axis.low) for axis in reach.axes)
+    start = tuple(math.floor(axis.low) for axis in reach.axes)
     steps = [axis.step for axis in reach.axes]
     if not all(steps):
-        return field, None
-    return field, tuple(int(step) if step.denominator == 1 else float(step) for step in steps)
+        return field, None, start
+    return field, tuple(int(step) if step.denominator == 1 else float(step) for step in steps), start
 
 
 def _memory(call, seen) -> int:

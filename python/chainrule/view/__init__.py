@@ -8,7 +8,7 @@ from chainrule.view.attribution import backproject, saliency
 from chainrule.view.class_map import class_activation_map
 from chainrule.view.confusion import confusion_matrix, precision_recall
 from chainrule.view.layers import activations, feature_maps
-from chainrule.view.patches import Patches, exciting_patches
+from chainrule.view.patches import Patches, cut, exciting_patches
 from chainrule.view.pictures import (
     Picture,
     filters,
@@ -30,6 +30,7 @@ __all__ = [
     "backproject",
     "class_activation_map",
     "confusion_matrix",
+    "cut",
     "exciting_patches",
     "feature_maps",
     "filters",

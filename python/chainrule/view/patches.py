@@ -82,10 +82,10 @@ def exciting_patches(
     indices = np.argsort(-largest[:, chosen], axis=0, kind="stable")[:count].T
     columns = np.array(chosen)[:, None]
     places = np.stack(np.divmod(where[indices, columns], width), axis=-1)
-    seen = sight(model, layer, inputs.shape[1:], inputs.dtype)
+    seen = sight(model, layer, inputs.shape[1:])
     patches = np.array(
         [
-            [_cut(images[i], *seen.window(*place), fill) for i, place in zip(row, spots, strict=True)]
+            [cut(images[i], *seen.window(*place), fill) for i, place in zip(row, spots, strict=True)]
             for row, spots in zip(indices, places, strict=True)
         ]
     )
@@ -110,13 +110,21 @@ def _largest(
     return np.concatenate(values), np.concatenate(places), width
 
 
-def _cut(image: np.ndarray, rows: Span, columns: Span, fill: float) -> np.ndarray:
-    """The image's rows and columns from one number up to another, which may lie outside."""
-    height, width = image.shape[:2]
+def cut(image: np.ndarray, rows: Span, columns: Span, fill: float = 0) -> np.ndarray:
+    """A part of an image that may reach beyond it.
+
+    Args:
+        image: (H, W, C).
+        rows, columns: from a number up to another, itself left out; they may lie outside.
+        fill: what stands there.
+
+    Returns: (rows, columns, C) of the image's dtype.
+
+    >>> cut(np.ones((2, 2, 1)), (1, 4), (-1, 1))[..., 0].tolist()
+    [[0.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
+    """
     patch = np.full((rows[1] - rows[0], columns[1] - columns[0], image.shape[2]), fill, image.dtype)
-    top, bottom = max(rows[0], 0), min(rows[1], height)
-    left, right = max(columns[0], 0), min(columns[1], width)
-    patch[top - rows[0] : bottom - rows[0], left - columns[0] : right - columns[0]] = image[
-        top:bottom, left:right
-    ]
+    (top, bottom), (left, right) = np.clip(rows, 0, image.shape[0]), np.clip(columns, 0, image.shape[1])
+    part = image[top:bottom, left:right]
+    patch[top - rows[0] : bottom - rows[0], left - columns[0] : right - columns[0]] = part
     return patch

@@ -1,6 +1,6 @@
-"""Learning curves and confusion matrices as SVG text, drawn by matplotlib without its global state.
+"""Learning curves and confusion matrices, drawn by matplotlib without its global state: as SVG text or as pixels.
 
-Colours are CSS variables with fallbacks, so that a page with the picture inside it sets them for light and
+In SVG colours are CSS variables with fallbacks, so that a page with the picture inside it sets them for light and
 dark; seen alone, the picture is a light one. Text stays text.
 """
 
@@ -9,14 +9,17 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 # matplotlib writes these colours, and they are then replaced by variables of the same name.
 COLOURS = {
@@ -50,7 +53,23 @@ STYLE = {
     "xtick.major.size": 3,
 }
 
+# Colours that those who confuse red and green tell apart too (Okabe and Ito, 2008); beyond them lines are broken.
+RUN_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
+
+DPI = 200  # of pictures in pixels
 MOST_CLASSES = 40  # more cells than this on a side are too small to read
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Figures over the epochs, one value an epoch in each."""
+
+    epochs: Sequence[int]
+    train_loss: Sequence[float]
+    test_loss: Sequence[float]
+    train_accuracy: Sequence[float]
+    test_accuracy: Sequence[float]
 
 
 def learning_curve(
@@ -65,7 +84,8 @@ def learning_curve(
         percent: whether the values are shares, to be shown as percentages.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(5.2, 3.1)
+        figure = _figure(5.2, 3.1)
+        axes = _axes(figure)
         # One epoch is a point, which a line would not show.
         marker = "o" if len(epochs) == 1 else None
         for part, values in (("train", train), ("test", test)):
@@ -80,22 +100,84 @@ def learning_curve(
                 solid_capstyle="round",
                 solid_joinstyle="round",
             )
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1, steps=[1, 2, 5, 10]))
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+        _over_epochs(axes)
         if percent:
             axes.yaxis.set_major_formatter(lambda share, _: f"{round(100 * share, 6):g} %")
             low, high = axes.get_ylim()
             axes.set_ylim(max(low, 0.0), min(high, 1.0 + 0.02 * (1.0 - low)))  # no share is above 1
         else:
             axes.set_ylim(bottom=min(0.0, *train, *test))
-        axes.grid(axis="y", color=COLOURS["line"], linewidth=0.8)
-        axes.set_axisbelow(True)
         # Above the axes, where no curve runs through it.
         axes.legend(
             loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0, frameon=False, handlelength=1.2
         )
         return _svg(figure, name, f"{name} over the epochs on the training and the test set")
+
+
+def learning_curves(runs: Mapping[str, Curves], title: str = "") -> np.ndarray:
+    """Several runs' learning curves side by side: their losses, and their errors, 1 - accuracy.
+
+    Each run has a colour; test figures are drawn strong, training figures thin. Both axes are logarithmic, so that
+    a loss that halves falls as far late as early. A figure that is 0 or not finite has no place there and is left out.
+
+    Args:
+        runs: name -> figures, at least one run.
+        title: a line above.
+
+    Returns: (H, W, 3) uint8.
+
+    Errors: ValueError for no runs.
+    """
+    if not runs:
+        raise ValueError("learning_curves: no runs: give at least one")
+    with matplotlib.rc_context(STYLE):
+        rows = -(-len(runs) // 3)
+        figure = _figure(10.4, 4.3 + 0.22 * rows)
+        left, right = _axes(figure, 1, 2, 1), _axes(figure, 1, 2, 2)
+        for i, curves in enumerate(runs.values()):
+            style = {
+                "color": RUN_COLOURS[i % len(RUN_COLOURS)],
+                "linestyle": DASHES[i // len(RUN_COLOURS) % len(DASHES)],
+                "marker": "o" if len(curves.epochs) == 1 else None,
+            }
+            errors = (1 - np.asarray(curves.train_accuracy), 1 - np.asarray(curves.test_accuracy))
+            for axes, train, test in (
+                (left, curves.train_loss, curves.test_loss),
+                (right, *errors),
+            ):
+                axes.plot(curves.epochs, _above_zero(train), linewidth=0.9, alpha=0.55, markersize=3, **style)
+                axes.plot(curves.epochs, _above_zero(test), linewidth=2, markersize=5, **style)
+        for axes, name in ((left, "loss"), (right, "error")):
+            _over_epochs(axes)
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.set_title(name, loc="left", fontsize=11)
+        left.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        right.yaxis.set_major_formatter(lambda share, _: f"{round(100 * share, 6):g} %")
+        handles = [
+            Line2D([], [], color=RUN_COLOURS[i % 7], linestyle=DASHES[i // 7 % 3], linewidth=2)
+            for i in range(len(runs))
+        ]
+        names = [_shortened(name, 40) for name in runs]
+        figure.legend(handles, names, loc="outside lower left", ncols=min(3, len(runs)), frameon=False)
+        figure.suptitle(
+            title or "Strong: test; thin: training", x=0.01, ha="left", fontsize=13, fontweight="bold"
+        )
+        return pixels(figure)
+
+
+def _above_zero(values: Sequence[float]) -> np.ndarray:
+    values = np.asarray(values, float)
+    return np.where(np.isfinite(values) & (values > 0), values, np.nan)
+
+
+def _over_epochs(axes: Axes) -> None:
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    axes.grid(axis="y", color=COLOURS["line"], linewidth=0.8)
+    axes.set_axisbelow(True)
 
 
 def confusion_plot(counts: np.ndarray, classes: Sequence[str]) -> str:
@@ -108,38 +190,56 @@ def confusion_plot(counts: np.ndarray, classes: Sequence[str]) -> str:
         counts: (C, C) integers.
         classes: C names.
     """
+    with matplotlib.rc_context(STYLE):
+        return _svg(_confusion(counts, classes), "confusion", "confusion matrix")
+
+
+def confusion_image(counts: np.ndarray, classes: Sequence[str], title: str = "") -> np.ndarray:
+    """The confusion matrix that `confusion_plot` draws, with a line above, as (H, W, 3) uint8."""
+    with matplotlib.rc_context(STYLE):
+        figure = _confusion(counts, classes)
+        figure.get_layout_engine().set(h_pad=0.12)
+        figure.suptitle(title, fontsize=12, fontweight="bold")
+        return pixels(figure)
+
+
+def _confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     size = len(classes)
     readable = size <= MOST_CLASSES
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     alpha = np.where(np.eye(size, dtype=bool), 0.9 * shares, 0.9 * np.sqrt(shares))
-    with matplotlib.rc_context(STYLE):
-        side = min(max(0.42 * size + 1.2, 3.0), 11.0) if readable else 6.0
-        figure, axes = _figure(side, side)
-        if readable:
-            _draw_cells(axes, counts, alpha)
-            labels = [name if len(name) <= 12 else name[:11] + "\u2026" for name in classes]
-            long = max(map(len, labels)) > 3
-            axes.set_xticks(
-                np.arange(size),
-                labels,
-                rotation=45 if long else 0,
-                ha="right" if long else "center",
-            )
-            axes.set_yticks(np.arange(size), labels)
-        else:
-            colours = np.zeros((size, size, 4))
-            colours[...] = matplotlib.colors.to_rgba(COLOURS["wrong"])
-            colours[np.eye(size, dtype=bool)] = matplotlib.colors.to_rgba(COLOURS["right"])
-            colours[..., 3] = alpha
-            axes.imshow(colours, interpolation="nearest")
-        axes.set_xlim(-0.5, size - 0.5)
-        axes.set_ylim(size - 0.5, -0.5)
-        axes.set_aspect("equal")
-        axes.tick_params(length=0)
-        axes.spines["bottom"].set_visible(False)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
-        return _svg(figure, "confusion", "confusion matrix")
+    side = min(max(0.42 * size + 1.2, 3.0), 11.0) if readable else 6.0
+    figure = _figure(side, side)
+    axes = _axes(figure)
+    if readable:
+        _draw_cells(axes, counts, alpha)
+        labels = [_shortened(name, 12) for name in classes]
+        long = max(map(len, labels)) > 3
+        axes.set_xticks(
+            np.arange(size),
+            labels,
+            rotation=45 if long else 0,
+            ha="right" if long else "center",
+        )
+        axes.set_yticks(np.arange(size), labels)
+    else:
+        colours = np.zeros((size, size, 4))
+        colours[...] = matplotlib.colors.to_rgba(COLOURS["wrong"])
+        colours[np.eye(size, dtype=bool)] = matplotlib.colors.to_rgba(COLOURS["right"])
+        colours[..., 3] = alpha
+        axes.imshow(colours, interpolation="nearest")
+    axes.set_xlim(-0.5, size - 0.5)
+    axes.set_ylim(size - 0.5, -0.5)
+    axes.set_aspect("equal")
+    axes.tick_params(length=0)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    return figure
+
+
+def _shortened(name: str, length: int) -> str:
+    return name if len(name) <= length else name[: length - 1] + "\u2026"
 
 
 def _draw_cells(axes: Axes, counts: np.ndarray, alpha: np.ndarray) -> None:
@@ -168,17 +268,31 @@ def _draw_cells(axes: Axes, counts: np.ndarray, alpha: np.ndarray) -> None:
             )
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasSVG(figure)
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=DPI)
     figure.patch.set_visible(False)
-    axes = figure.add_subplot()
+    return figure
+
+
+def _axes(figure: Figure, *place: int) -> Axes:
+    axes = figure.add_subplot(*place)
     axes.patch.set_visible(False)
-    return figure, axes
+    return axes
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """A figure on white, as (H, W, 3) uint8."""
+    canvas = FigureCanvasAgg(figure)
+    figure.patch.set(visible=True, facecolor="white")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def _svg(figure: Figure, name: str, label: str) -> str:
     """The figure as an SVG element; `name` begins its ids, `label` is for those who cannot see it."""
+    FigureCanvasSVG(figure)
     text = io.StringIO()
     with warnings.catch_warnings():
         # Signs that this machine's font lacks are drawn by the fonts of whoever looks at the page.

@@ -15,19 +15,8 @@ from markupsafe import Markup
 
 from chainrule.view.confusion import precision_recall
 from chainrule.view.pictures import Picture
-from chainrule.view.plots import confusion_plot, learning_curve
+from chainrule.view.plots import Curves, confusion_plot, learning_curve
 from chainrule.view.png import png_uri
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Figures over the epochs, one value an epoch in each."""
-
-    epochs: Sequence[int]
-    train_loss: Sequence[float]
-    test_loss: Sequence[float]
-    train_accuracy: Sequence[float]
-    test_accuracy: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -43,7 +32,7 @@ class Report:
         confusion: (C, C) counts; row: the true class. None leaves out the matrix and the table of classes.
         classes: C names.
         templates: pictures of the first layer's units; none for vector data.
-        templates_note: a sentence on how to read them.
+        templates_heading, templates_note: what stands above them, and a sentence on how to read them.
         mistakes: pictures of the worst mistakes; none for vector data.
         mistakes_note: which two numbers stand below each: 'the probabilities'.
         settings: (name, value) pairs.
@@ -60,6 +49,7 @@ class Report:
     confusion: np.ndarray | None
     classes: Sequence[str]
     templates: Sequence[Picture]
+    templates_heading: str
     templates_note: str
     mistakes: Sequence[Picture]
     mistakes_note: str

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.view import activations, exciting_patches, sight
+from chainrule.view import activations, backproject, cut, exciting_patches, sight
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((30, 10, 12, 2)).astype(np.float32)
@@ -30,6 +30,12 @@ def padded(image, rows, columns, fill):
     plane = np.full((60, 60, image.shape[2]), fill, image.dtype)
     plane[20 : 20 + image.shape[0], 20 : 20 + image.shape[1]] = image
     return plane[20 + rows[0] : 20 + rows[1], 20 + columns[0] : 20 + columns[1]]
+
+
+@given(*[st.tuples(st.integers(-9, 12), st.integers(1, 9)) for _ in range(2)])
+def test_cut_may_reach_beyond_the_image(rows, columns):
+    rows, columns = ((first, first + size) for first, size in (rows, columns))
+    np.testing.assert_array_equal(cut(X[0], rows, columns, 7), padded(X[0], rows, columns, 7))
 
 
 @pytest.mark.parametrize("batch_size", [7, 250])
@@ -93,11 +99,10 @@ layers = st.lists(
 @settings(max_examples=40, deadline=None)
 def test_chains_see_what_arithmetic_says(settings):
     """Dumoulin and Visin, 2016: jumps multiply, each window adds (size - 1) jumps, padding moves the start."""
-    made, jump, span, start = [], 1, 1, 0
-    rows = [{i} for i in range(30)]  # of the image that each row of the maps depends on
+    made, jump, span, start, size = [], 1, 1, 0, 30
     for kind, kernel, stride, padding in settings:
         padding = min(padding, kernel // 2)
-        if len(rows) + 2 * padding < kernel:
+        if size + 2 * padding < kernel:
             return
         made.append(
             {
@@ -109,35 +114,45 @@ def test_chains_see_what_arithmetic_says(settings):
         start -= padding * jump
         span += (kernel - 1) * jump
         jump *= stride
-        before = dict(enumerate(rows))
-        tops = range(-padding, len(rows) + padding - kernel + 1, stride)
-        rows = [set().union(*(before.get(top + k, set()) for k in range(kernel))) for top in tops]
+        size = (size + 2 * padding - kernel) // stride + 1
     seen = sight(nn.Sequential(*made), str(len(made) - 1), (30, 30, 1))
-    assert seen.rows == seen.columns == tuple((min(r), max(r) + 1) for r in rows)
-    if any(last - first == span for first, last in seen.rows):
-        for i in range(len(rows)):
-            assert seen.window(i, i)[0] == (start + i * jump, start + i * jump + span)
+    for i in range(size):
+        first = start + i * jump
+        assert seen.window(i, 0) == ((first, first + span), (start, start + span))
 
 
-def test_branches_see_what_any_of_them_sees():
-    class Branches(nn.Module):
+def test_units_see_what_changes_them():
+    """In the middle of a large image: the pixels that a unit's gradient reaches, with weights of one sign."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 5, padding=2, rng=0),
+        nn.Residual(nn.Conv2d(2, 2, 3, padding=1, rng=1), nn.ReLU()),
+        nn.AvgPool2d(3, 2, 1),
+        nn.Conv2d(2, 2, (3, 1), rng=2),
+    )
+    for p in model.parameters():
+        p.data[...] = np.abs(p.data) + 0.1
+    reached = (
+        backproject(model, np.ones((40, 40, 1), np.float32), layer="3", unit=1, place=(8, 9))[..., 0] != 0
+    )
+    rows, columns = sight(model, "3", (40, 40, 1)).window(8, 9)
+    expected = np.zeros((40, 40), bool)
+    expected[slice(*rows), slice(*columns)] = True
+    np.testing.assert_array_equal(reached, expected)
+
+
+def test_containers_see_what_their_last_layer_sees_and_single_units_the_whole_image():
+    model = cr.models.AllConvNet(seed=0)
+    assert sight(model, "features", (32, 32, 3)).size == (27, 27)
+    assert sight(model, "", (32, 32, 3)) == sight(model, "classifier", (32, 32, 3))
+    assert sight(net(), "6", (10, 12, 2)).window(0, 0) == ((0, 10), (0, 12))
+    assert sight(net(), "", (10, 12, 2)).window(0, 0) == ((0, 10), (0, 12))
+
+    class Unused(nn.Module):
         def __init__(self):
-            self.narrow, self.wide = nn.Conv2d(1, 2, 1, rng=0), nn.Conv2d(1, 2, 7, padding=3, rng=1)
+            self.a, self.b = nn.ReLU(), nn.ReLU()
 
         def forward(self, x):
-            return cr.concatenate([self.narrow(x), self.wide(x)], axis=3)
+            return self.a(x)
 
-    assert sight(Branches(), "", (20, 20, 1)).window(10, 0) == ((7, 14), (-3, 4))
-    assert sight(Branches(), "narrow", (20, 20, 1)).window(10, 0) == ((10, 11), (0, 1))
-
-
-@pytest.mark.parametrize("algorithm", ["auto", "winograd", "direct"])
-def test_the_algorithm_in_use_makes_no_difference_and_stays(algorithm):
-    before = cr.get_conv_algorithm()
-    cr.set_conv_algorithm(algorithm)
-    try:
-        model = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, rng=0), nn.Conv2d(16, 16, 3, padding=1, rng=1))
-        assert sight(model, "1", (16, 16, 3)).window(5, 15) == ((3, 8), (13, 18))
-        assert cr.get_conv_algorithm() == algorithm
-    finally:
-        cr.set_conv_algorithm(before)
+    with pytest.raises(ValueError, match="sight: layer 'b' does not run"):
+        sight(Unused(), "b", (4, 4, 1))

@@ -240,5 +240,5 @@ def test_png_of_other_channels_is_their_mean(channels):
     ],
 )
 def test_png_refuses_what_is_no_image(image, error):
-    with pytest.raises(error, match=r"^png_uri: image"):
+    with pytest.raises(error, match=r"^png_bytes: image"):
         png_uri(image)

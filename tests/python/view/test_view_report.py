@@ -131,6 +131,7 @@ def sample(classes=("cat", "dog"), **changes):
         confusion=matrix,
         classes=classes,
         templates=[Picture(picture, name) for name in classes],
+        templates_heading="Templates: the first layer",
         templates_note="How to read them.",
         mistakes=[Picture(picture, f"{classes[0]} \u2192 {classes[-1]}", "90 % / 1 %")],
         mistakes_note="the probabilities",
