@@ -177,7 +177,9 @@ OPTIMIZERS: dict[str, Callable[[list, TrainSettings], optim.Optimizer]] = {
 SCHEDULES: dict[str, Callable[[optim.Optimizer, TrainSettings, int], optim.Schedule]] = {
     "constant": lambda o, s, steps: optim.LambdaLR(o, lambda step: 1.0),
     "step": lambda o, s, steps: optim.StepLR(o, s.step_size * steps, s.gamma),
-    "multi-step": lambda o, s, steps: optim.MultiStepLR(o, [m * steps for m in s.milestones], s.gamma),
+    "multi-step": lambda o, s, steps: optim.MultiStepLR(
+        o, [m * steps - round(s.warmup * steps) for m in s.milestones], s.gamma
+    ),
     "exponential": lambda o, s, steps: optim.ExponentialLR(o, s.gamma ** (1 / steps)),
     "cosine": lambda o, s, steps: optim.CosineAnnealingLR(o, annealing_steps(s, steps), s.final_lr * s.lr),
     "linear": lambda o, s, steps: optim.LinearLR(o, 1.0, s.final_lr, annealing_steps(s, steps)),

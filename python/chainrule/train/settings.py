@@ -326,6 +326,10 @@ class TrainSettings:
                 raise SettingsError("milestones: multi-step needs epochs: give them as --milestones 60,80")
             for epoch in self.milestones:
                 count("milestones", epoch, MOST_EPOCHS)
+                if epoch <= self.warmup:
+                    raise SettingsError(
+                        f"milestones: {epoch} is within the {self.warmup:g} epochs of warm-up"
+                    )
         if self.warmup_from is not None:
             within("warmup-from", self.warmup_from, 0 <= self.warmup_from <= 1, "in [0, 1]")
         if self.warmup:

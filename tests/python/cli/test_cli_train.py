@@ -269,3 +269,42 @@ def test_train_report_is_one_page_with_everything_in_it(trained, model):
     mistakes = [i["alt"] for i in page.images if "\u2192" in i["alt"]]
     assert 1 <= len(mistakes) <= 16 and all(re.fullmatch(r"\d \u2192 \d", m) for m in mistakes)
     assert all(m[0] != m[-1] for m in mistakes)
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "pictures"),
+    [
+        ("lenet5", ["--form", "paper", "--optimizer", "adam", "--schedule", "step", "--early-stop", 5], 6),
+        ("nin", ["--batch-norm", "--dropout", "0.1", "--flip", "random", "--ema", "0.5"], 96),
+        ("all-cnn-a", ["--variant", "strided", "--schedule", "plateau", "--clip", 1, "--accumulate", 2], 96),
+        ("fast-cifar", ["--lookahead", 5, "--tta", "mirror-shift", "--normalize", "channel"], 24),
+        ("two-layer", ["--hidden", 20, "--label-smoothing", "0.2", "--weight-decay", "0.1"], 20),
+    ],
+)
+def test_train_convolutional_nets_with_all_that_is_theirs(trained, command, place, model, flags, pictures):
+    rng = np.random.default_rng(0)
+    channels = 3 if model == "fast-cifar" else 1
+    np.savez(
+        place / "x.npz", x=rng.integers(0, 256, (30, 28, 28, channels), dtype=np.uint8), y=np.arange(30) % 3
+    )
+    folder = trained("run", "--data", "x.npz", "--model", model, "--epochs", 2, "--lr", "1e-3", *flags)
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert len([i for i in page.images if "\u2192" not in i["alt"]]) == pictures
+    tested = command("evaluate", "run")
+    assert tested.status == 0
+    with open(folder / "metrics.csv", newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert f"test accuracy  {100 * float(last['test_accuracy']):.2f} %" in tested.out
+    assert float(last["images_per_second"]) > 0 and float(last["peak_mb"]) > 10
+    assert command("train", "--resume", "run", "--epochs", 3, "--quiet").status == 0
+
+
+def test_train_stops_early_and_says_so(command, quick, rows):
+    flags = ["--data", "rows.npz", "--model", "softmax", "--label-smoothing", "0.5", "--early-stop", 1]
+    status, out, err = command("train", *flags, "--lr", "0.1", "--out", "run")
+    lines = out.splitlines()
+    assert (status, err) == (0, "") and len(lines) < 30
+    assert lines[-4] == "stopped early  no lower test loss in 1 epochs"
+    assert command("train", "--resume", "run").err == (
+        f"chainrule: early-stop: the run stopped after epoch {len(lines) - 4}: there is nothing to go on with\n"
+    )

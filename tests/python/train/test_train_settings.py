@@ -169,6 +169,10 @@ def test_settings_survive_the_values_of_a_file(settings):
         ({"schedule": "step", "step_size": 0}, "step-size: 0 is not in 1 to"),
         ({"schedule": "multi-step"}, "milestones: multi-step needs epochs: give them as --milestones"),
         ({"schedule": "multi-step", "milestones": (3, 0)}, "milestones: 0 is not in 1 to"),
+        (
+            {"schedule": "multi-step", "milestones": (3, 9), "warmup": 4.0},
+            "milestones: 3 is within the 4 epochs of warm-up",
+        ),
         ({"schedule": "plateau", "gamma": 1.0}, r"gamma: 1\.0 is not in \[0, 1\)"),
         ({"schedule": "plateau", "patience": -1}, "patience: -1 is not in 0 to"),
         (
