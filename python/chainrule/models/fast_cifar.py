@@ -144,7 +144,8 @@ class WhiteningConv2d(Module):
             windows = np.lib.stride_tricks.sliding_window_view(
                 images[start : start + 500], (2, 2), axis=(1, 2)
             )
-            patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, size)
+            # In float64: small variances, whose axes are scaled the most, would drown in float32's rounding.
+            patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, size).astype(np.float64)
             covariance += patches.T @ patches
             count += len(patches)
         variances, axes = np.linalg.eigh(covariance / count)
