@@ -102,6 +102,7 @@ def test_the_field_is_what_gradients_reach(layers):
     for axis, intervals in enumerate(boxes):
         # Padding takes away pixels of fields that reach so near the edge.
         edge = max(9, row.receptive_stride[axis])
+        first = max((height, width)[axis] // 2 - 4, 0)
         inside = [(low, high) for low, high in intervals if low >= edge and high <= SIZE - edge]
         if len(inside) < 2:
             continue
@@ -111,6 +112,8 @@ def test_the_field_is_what_gradients_reach(layers):
             assert {high - low for low, high in inside} == {field}
             steps = {b[0] - a[0] for a, b in pairwise(inside)}
             assert steps == {row.receptive_stride[axis]}
+            place = first + intervals.index(inside[0])
+            assert inside[0][0] == row.receptive_start[axis] + place * row.receptive_stride[axis]
 
 
 def test_alone_a_transposed_convolution_reaches_as_far_as_it_says():
