@@ -308,3 +308,21 @@ def test_train_stops_early_and_says_so(command, quick, rows):
     assert command("train", "--resume", "run").err == (
         f"chainrule: early-stop: the run stopped after epoch {len(lines) - 4}: there is nothing to go on with\n"
     )
+
+
+def test_train_where_a_class_is_absent(trained, command, place):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (40, 4, 4), dtype=np.uint8)
+    for name, train, test in (
+        ("test", [0, 1, 2], [0, 1]),
+        ("training", [0, 1], [0, 1, 2]),
+        ("both", [0, 3], [0, 3]),
+    ):
+        y_train, y_test = np.resize(train, 40), np.resize(test, 12)
+        np.savez(place / "x.npz", x_train=x, y_train=y_train, x_test=x[:12], y_test=y_test)
+        folder = trained(name, "--data", "x.npz")
+        assert "Confusion matrix" in (folder / "report.html").read_text(encoding="utf-8")
+        lines = command("evaluate", name).out.splitlines()[4:]
+        assert len(lines) == max(*train, *test) + 1
+        for label, line in enumerate(lines):
+            assert ("-" in line) == (label not in test)
