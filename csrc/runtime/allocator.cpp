@@ -1,28 +1,37 @@
 #include "runtime/allocator.h"
 
 #include <pthread.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <mutex>
 #include <new>
 #include <vector>
 
+#include "runtime/large_blocks.h"
+#include "runtime/poison.h"
+
 namespace chainrule {
 
 namespace {
 
-constexpr size_t alignment = 64;               // a cache line, and the widest vector
-constexpr size_t huge_page = size_t{2} << 20;  // from here on, ask for huge pages: fewer TLB misses
+constexpr size_t alignment = 64;           // a cache line, and the widest vector
+constexpr size_t large = size_t{1} << 20;  // from here on, LargeBlocks
 
-// Size classes: four to each power of two, so at most a quarter of a block is unused. Class 0 holds 64 bytes.
+// Below, size classes: four to each power of two, so at most a quarter of a block is unused. Class 0 holds 64
+// bytes.
 constexpr int classes_per_octave = 4;
-constexpr int class_count = 42 * classes_per_octave;  // up to 2^48 bytes
+constexpr int class_count = 14 * classes_per_octave;  // up to 2^20 bytes
 
 // Kept blocks are bounded: past this, given-back memory goes to the system.
-constexpr int64_t most_kept = int64_t{1} << 30;
+constexpr int64_t most_kept_small = int64_t{1} << 28;
+
+// Of large ones a step of training keeps what it had in use at most, so the bound is one of the machine.
+int64_t most_kept_large() {
+  const int64_t pages = sysconf(_SC_PHYS_PAGES), bytes = sysconf(_SC_PAGESIZE);
+  return pages > 0 && bytes > 0 ? std::max(pages / 4 * bytes, int64_t{1} << 28) : int64_t{1} << 30;
+}
 
 int class_of(size_t bytes) {
   if (bytes <= alignment) return 0;
@@ -42,7 +51,26 @@ size_t class_bytes(int index) {
 struct Pool {
   std::mutex mutex;
   std::vector<void*> free_blocks[class_count + 1];
-  AllocatorStatistics statistics{0, 0, 0};
+  int64_t small_kept = 0;
+  LargeBlocks large_blocks{most_kept_large()};
+  int64_t in_use = 0, peak = 0;
+
+  void count(size_t bytes) {
+    in_use += static_cast<int64_t>(bytes);
+    if (in_use > peak) peak = in_use;
+  }
+
+  void release_kept() {
+    for (int index = 0; index <= class_count; ++index) {
+      for (void* memory : free_blocks[index]) {
+        unpoison(memory, class_bytes(index));
+        std::free(memory);
+      }
+      free_blocks[index].clear();
+    }
+    small_kept = 0;
+    large_blocks.release_kept();
+  }
 };
 
 // Never destroyed: arrays may be given back after static destructors have run.
@@ -58,52 +86,63 @@ Pool& pool() {
 }  // namespace
 
 void* allocate(size_t bytes) {
-  if (bytes > (size_t{1} << 47)) throw std::bad_alloc();
-  int index = class_of(bytes);
-  size_t size = class_bytes(index);
   Pool& p = pool();
-  {
+  void* memory = nullptr;
+  if (bytes >= large) {
+    if (bytes > (size_t{1} << 47)) throw std::bad_alloc();
     std::lock_guard<std::mutex> lock(p.mutex);
+    memory = p.large_blocks.take(bytes);
+    if (memory == nullptr) {
+      p.release_kept();
+      memory = p.large_blocks.take(bytes);
+      if (memory == nullptr) throw std::bad_alloc();
+    }
+    p.count(LargeBlocks::rounded(bytes));
+  } else {
+    const int index = class_of(bytes);
+    const size_t size = class_bytes(index);
+    std::unique_lock<std::mutex> lock(p.mutex);
     auto& blocks = p.free_blocks[index];
     if (!blocks.empty()) {
-      void* memory = blocks.back();  // last in, first out: the warmest in the cache
+      memory = blocks.back();  // last in, first out: the warmest in the cache
       blocks.pop_back();
-      p.statistics.bytes_kept -= static_cast<int64_t>(size);
-      p.statistics.bytes_in_use += static_cast<int64_t>(size);
-      if (p.statistics.bytes_in_use > p.statistics.peak_in_use)
-        p.statistics.peak_in_use = p.statistics.bytes_in_use;
-      return memory;
+      p.small_kept -= static_cast<int64_t>(size);
+    } else {
+      lock.unlock();
+      memory = std::aligned_alloc(alignment, size);
+      if (memory == nullptr) {
+        release_kept_memory();
+        memory = std::aligned_alloc(alignment, size);
+        if (memory == nullptr) throw std::bad_alloc();
+      }
+      lock.lock();
     }
+    p.count(size);
   }
-  size_t boundary = size >= huge_page ? huge_page : alignment;
-  void* memory = std::aligned_alloc(boundary, (size + boundary - 1) / boundary * boundary);
-  if (memory == nullptr) {
-    release_kept_memory();
-    memory = std::aligned_alloc(boundary, (size + boundary - 1) / boundary * boundary);
-    if (memory == nullptr) throw std::bad_alloc();
-  }
-#if defined(__linux__)
-  if (size >= huge_page) madvise(memory, size, MADV_HUGEPAGE);  // advice: failure costs speed alone
-#endif
-  std::lock_guard<std::mutex> lock(p.mutex);
-  p.statistics.bytes_in_use += static_cast<int64_t>(size);
-  if (p.statistics.bytes_in_use > p.statistics.peak_in_use)
-    p.statistics.peak_in_use = p.statistics.bytes_in_use;
+  unpoison(memory, bytes);
   return memory;
 }
 
 void release(void* memory, size_t bytes) noexcept {
   if (memory == nullptr) return;
-  int index = class_of(bytes);
-  auto size = static_cast<int64_t>(class_bytes(index));
   Pool& p = pool();
+  if (bytes >= large) {
+    poison(memory, LargeBlocks::rounded(bytes));
+    std::lock_guard<std::mutex> lock(p.mutex);
+    p.in_use -= static_cast<int64_t>(LargeBlocks::rounded(bytes));
+    p.large_blocks.give(memory, bytes);
+    return;
+  }
+  const int index = class_of(bytes);
+  const auto size = static_cast<int64_t>(class_bytes(index));
   {
     std::lock_guard<std::mutex> lock(p.mutex);
-    p.statistics.bytes_in_use -= size;
-    if (p.statistics.bytes_kept + size <= most_kept) {
+    p.in_use -= size;
+    if (p.small_kept + size <= most_kept_small) {
       try {
         p.free_blocks[index].push_back(memory);
-        p.statistics.bytes_kept += size;
+        p.small_kept += size;
+        poison(memory, static_cast<size_t>(size));
         return;
       } catch (const std::bad_alloc&) {
         // No room to remember the block: let the system have it.
@@ -116,23 +155,19 @@ void release(void* memory, size_t bytes) noexcept {
 AllocatorStatistics allocator_statistics() {
   Pool& p = pool();
   std::lock_guard<std::mutex> lock(p.mutex);
-  return p.statistics;
+  return {p.in_use, p.small_kept + p.large_blocks.bytes_kept(), p.peak};
 }
 
 void reset_peak() {
   Pool& p = pool();
   std::lock_guard<std::mutex> lock(p.mutex);
-  p.statistics.peak_in_use = p.statistics.bytes_in_use;
+  p.peak = p.in_use;
 }
 
 void release_kept_memory() {
   Pool& p = pool();
   std::lock_guard<std::mutex> lock(p.mutex);
-  for (auto& blocks : p.free_blocks) {
-    for (void* memory : blocks) std::free(memory);
-    blocks.clear();
-  }
-  p.statistics.bytes_kept = 0;
+  p.release_kept();
 }
 
 }  // namespace chainrule
