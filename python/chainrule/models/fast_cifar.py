@@ -77,15 +77,14 @@ class FastCifarNet(ImageClassifier):
             images: (N, height, width, channels); the recipe takes 5,000.
             epsilon: added to each eigenvalue of the patches' covariance.
 
-        Errors: ValueError for images of another shape, or none.
+        Errors: ValueError for images of another shape, none, or with values that are not finite; TypeError for those
+        that are no floats.
         """
-        images = np.asarray(unbox(images))
-        if images.ndim != 4 or images.shape[1:] != self.input_shape or not len(images):
-            wanted = ", ".join(map(str, self.input_shape))
-            raise ValueError(
-                f"FastCifarNet.set_whitening: images {images.shape} are not (N, {wanted}), N of 1 or more"
-            )
-        check_number("FastCifarNet.set_whitening", "epsilon", epsilon)
+        name = "FastCifarNet.set_whitening"
+        images = unbox(self.checked(images, name, "images"))
+        check_number(name, "epsilon", epsilon)
+        if not len(images) or not np.isfinite(images).all():
+            raise ValueError(f"{name}: images {images.shape}: give one or more, of finite values")
         self.whitening.fit(images, epsilon)
 
     def first_weights(self):

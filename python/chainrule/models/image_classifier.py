@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from chainrule.autodiff.box import shape_of
+from chainrule.autodiff.box import shape_of, unbox
 from chainrule.gates.convolution import integer
+from chainrule.gates.shape import as_array
 from chainrule.models.classifier import Classifier
 from chainrule.nn.convolution import Conv2d
 
@@ -22,7 +23,7 @@ class ImageClassifier(Classifier):
     Attributes: input_shape, classes.
 
     Errors: ValueError for sizes below 1 or another number of them, TypeError for those that are no integers; at the
-    call, ValueError for images of another shape.
+    call, ValueError for images of another shape, TypeError for those that are no floats.
     """
 
     def __init__(self, input_shape, classes):
@@ -38,13 +39,22 @@ class ImageClassifier(Classifier):
             raise ValueError(f"{name}: classes {self.classes}: give 1 or more")
 
     def forward(self, x):
-        shape = shape_of(x)
+        return self.scores(self.checked(x, type(self).__name__, "x"))
+
+    def checked(self, images, operation, argument):
+        """Images as an array or Tensor of floats (N, *input_shape); errors name the operation and argument."""
+        images = as_array(images, operation, argument)
+        dtype, shape = unbox(images).dtype, shape_of(images)
+        if dtype.kind != "f":
+            raise TypeError(
+                f"{operation}: {argument} is an array of {dtype}: give float32 or float64, such as normalised images"
+            )
         if len(shape) != 4 or shape[1:] != self.input_shape:
             wanted = ", ".join(map(str, self.input_shape))
             raise ValueError(
-                f"{type(self).__name__}: x {shape} is not (N, {wanted}), the images it was made for"
+                f"{operation}: {argument} {shape} is not (N, {wanted}), the images it was made for"
             )
-        return self.scores(x)
+        return images
 
     def first_weights(self) -> np.ndarray:
         """The first convolution's weights, (kernel height, kernel width, channels, filters)."""

@@ -209,10 +209,17 @@ def test_the_bias_of_the_whitening_can_be_frozen():
         (lambda: FastCifarNet((24, 32, 3)), "FastCifarNet: images of 24 x 32: give sides of at least 25"),
         (
             lambda: FastCifarNet().set_whitening(images(2, (32, 32, 1))),
-            "FastCifarNet.set_whitening: images (2, 32, 32, 1) are not (N, 32, 32, 3), N of 1 or more",
+            "FastCifarNet.set_whitening: images (2, 32, 32, 1) is not (N, 32, 32, 3), the images it was made for",
         ),
-        (lambda: FastCifarNet().set_whitening(images(2)[:0]), "images (0, 32, 32, 3) are not (N, 32, 32, 3)"),
-        (lambda: FastCifarNet().set_whitening(images(2)[0]), "images (32, 32, 3) are not (N, 32, 32, 3)"),
+        (
+            lambda: FastCifarNet().set_whitening(images(2)[:0]),
+            "images (0, 32, 32, 3): give one or more, of finite",
+        ),
+        (
+            lambda: FastCifarNet().set_whitening(images(2) * np.inf),
+            "images (2, 32, 32, 3): give one or more, of fin",
+        ),
+        (lambda: FastCifarNet().set_whitening(images(2)[0]), "images (32, 32, 3) is not (N, 32, 32, 3)"),
         (
             lambda: FastCifarNet().set_whitening(images(2), -1),
             "set_whitening: epsilon = -1: give a finite number",

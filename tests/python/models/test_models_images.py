@@ -98,6 +98,30 @@ def test_images_of_another_shape_are_refused(name, change):
         model(np.zeros((2, *shape), np.float32))
 
 
+@pytest.mark.parametrize("make", [LeNet5, NetworkInNetwork, AllConvNet, FastCifarNet])
+@pytest.mark.parametrize(
+    "x, message",
+    [
+        (
+            np.zeros((2, 28, 28, 1), np.uint8),
+            "x is an array of uint8: give float32 or float64, such as normalised",
+        ),
+        (np.zeros((2, 28, 28, 1), np.float16), "x is an array of float16: give a float32 or float64 array"),
+        (None, "x is a NoneType: give a float32 or float64 array"),
+        ("images", "x is a str: give a float32 or float64 array"),
+    ],
+)
+def test_what_is_no_image_of_floats_is_refused(make, x, message):
+    with pytest.raises(TypeError, match=re.escape(f"{make.__name__}: {message}")):
+        make((28, 28, 1))(x)
+
+
+def test_float64_images_and_nan_go_through():
+    net = LeNet5(seed=0)
+    assert net(np.zeros((1, 28, 28, 1))).dtype == np.float64
+    assert np.isnan(net(np.full((1, 28, 28, 1), np.nan, np.float32)).numpy()).all()
+
+
 def test_labels_beyond_the_classes_are_refused_and_absent_classes_are_not():
     model = MAKERS["lenet5"](seed=0)
     x, _ = data(model, 3)
