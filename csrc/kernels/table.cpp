@@ -1,5 +1,7 @@
 #include "kernels/table.h"
 
+#include <iterator>
+
 #include "runtime/features.h"
 
 namespace chainrule {
@@ -18,6 +20,7 @@ namespace chainrule {
   void fill_losses(KernelTable&);      \
   void fill_optimise(KernelTable&);    \
   void fill_peak(KernelTable&);        \
+  void fill_bfloat16(KernelTable&);    \
   inline void fill(KernelTable& t) {   \
     fill_elementwise(t);               \
     fill_reduce(t);                    \
@@ -31,6 +34,7 @@ namespace chainrule {
     fill_losses(t);                    \
     fill_optimise(t);                  \
     fill_peak(t);                      \
+    fill_bfloat16(t);                  \
   }                                    \
   }
 
@@ -39,14 +43,32 @@ CHAINRULE_DECLARE_FILLERS(baseline)
 CHAINRULE_DECLARE_FILLERS(avx2)
 CHAINRULE_DECLARE_FILLERS(avx512)
 #endif
+#if defined(CHAINRULE_HAS_AVX512_BF16)
+namespace avx512_bf16 {
+void fill_bfloat16(KernelTable&);
+}
+#endif
+#if defined(CHAINRULE_HAS_AMX_BF16)
+namespace amx_bf16 {
+void fill_bfloat16(KernelTable&);
+}
+#endif
 
 const KernelTable& kernel_table() {
   static const KernelTable* const tables = [] {
-    static KernelTable all[3];
-    baseline::fill(all[static_cast<int>(Isa::baseline)]);
+    static KernelTable all[std::size(all_isas)];
+    auto at = [](Isa isa) -> KernelTable& { return all[static_cast<int>(isa)]; };
+    baseline::fill(at(Isa::baseline));
 #if defined(__x86_64__)
-    avx2::fill(all[static_cast<int>(Isa::avx2)]);
-    avx512::fill(all[static_cast<int>(Isa::avx512)]);
+    avx2::fill(at(Isa::avx2));
+    avx512::fill(at(Isa::avx512));
+    at(Isa::avx512_bf16) = at(Isa::amx_bf16) = at(Isa::avx512);
+#endif
+#if defined(CHAINRULE_HAS_AVX512_BF16)
+    avx512_bf16::fill_bfloat16(at(Isa::avx512_bf16));
+#endif
+#if defined(CHAINRULE_HAS_AMX_BF16)
+    amx_bf16::fill_bfloat16(at(Isa::amx_bf16));
 #endif
     return all;
   }();

@@ -4,6 +4,7 @@
 // where a function fill_<family> puts the addresses of its kernels into the table.
 #pragma once
 
+#include "kernels/bfloat16.h"
 #include "kernels/conv2d_direct.h"
 #include "kernels/elementwise.h"
 #include "kernels/losses.h"
@@ -38,6 +39,7 @@ struct KernelsOf {
 struct KernelTable {
   KernelsOf<float> float32;
   KernelsOf<double> float64;
+  Bfloat16Kernels bfloat16;
 };
 
 // The table for the active instruction set.

@@ -3,9 +3,44 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace chainrule {
 
 namespace {
+
+#if defined(__x86_64__)
+// The matrix unit: its registers are large, so a process must ask the kernel for them, once.
+bool matrix_unit() {
+#if defined(__linux__) && defined(CHAINRULE_HAS_AMX_BF16)
+  static const bool granted = [] {
+    unsigned a, b, c, d = 0;
+    constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & amx_bf16) == 0 || (d & amx_tile) == 0) return false;
+    constexpr long request_permission = 0x1023, tile_data = 18;
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+  }();
+  return granted;
+#else
+  return false;
+#endif
+}
+
+bool bfloat16_dot_product() {
+#if defined(CHAINRULE_HAS_AVX512_BF16)
+  unsigned a = 0, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5)) != 0;
+#else
+  return false;
+#endif
+}
+#endif
 
 bool processor_has(Isa isa) {
 #if defined(__x86_64__)
@@ -19,6 +54,10 @@ bool processor_has(Isa isa) {
       return processor_has(Isa::avx2) && __builtin_cpu_supports("avx512f") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vl");
+    case Isa::avx512_bf16:
+      return processor_has(Isa::avx512) && bfloat16_dot_product();
+    case Isa::amx_bf16:
+      return processor_has(Isa::avx512_bf16) && matrix_unit();
   }
   return false;
 #else
@@ -53,13 +92,17 @@ const char* isa_name(Isa isa) {
       return "avx2";
     case Isa::avx512:
       return "avx512";
+    case Isa::avx512_bf16:
+      return "avx512_bf16";
+    case Isa::amx_bf16:
+      return "amx_bf16";
   }
   return "unknown";
 }
 
 std::vector<Isa> available_isas() {
   std::vector<Isa> found;
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512})
+  for (Isa isa : all_isas)
     if (processor_has(isa)) found.push_back(isa);
   return found;
 }
@@ -73,9 +116,10 @@ void set_active_isa(Isa isa) {
 }
 
 Isa parse_isa(const std::string& name) {
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512})
+  for (Isa isa : all_isas)
     if (name == isa_name(isa)) return isa;
-  throw std::invalid_argument("instruction set '" + name + "' is not known: use baseline, avx2 or avx512");
+  throw std::invalid_argument("instruction set '" + name +
+                              "' is not known: use baseline, avx2, avx512, avx512_bf16 or amx_bf16");
 }
 
 }  // namespace chainrule

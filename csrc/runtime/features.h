@@ -7,14 +7,17 @@
 namespace chainrule {
 
 // In rising order: a processor that has one has all those before it. On ARM only `baseline` (NEON) exists.
-enum class Isa { baseline, avx2, avx512 };
+// The last two differ from avx512 in products of bfloat16 alone: by dot products, and by the matrix unit.
+enum class Isa { baseline, avx2, avx512, avx512_bf16, amx_bf16 };
+
+constexpr Isa all_isas[] = {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx_bf16};
 
 const char* isa_name(Isa isa);
 
 // The levels that this processor has and this build contains, lowest first. Not capped.
 std::vector<Isa> available_isas();
 
-// The level in use. The first call reads CHAINRULE_MAX_ISA (baseline, avx2 or avx512) and throws
+// The level in use. The first call reads CHAINRULE_MAX_ISA (a level's name) and throws
 // std::invalid_argument when it names nothing known.
 Isa active_isa();
 

@@ -14,6 +14,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace chainrule {
 
@@ -126,6 +127,15 @@ int64_t now() {
 
 }  // namespace
 
+namespace {
+
+// On a cache line of its own.
+struct alignas(64) Counter {
+  std::atomic<int64_t> value{0};
+};
+
+}  // namespace
+
 void detail::run_chunks(int64_t chunks, ChunkFunction function, const void* context) {
   int threads = num_threads();
   if (threads > chunks) threads = static_cast<int>(chunks);
@@ -146,19 +156,32 @@ void detail::run_chunks(int64_t chunks, ChunkFunction function, const void* cont
   // An exception must not leave the parallel region, where it would end the process: it waits outside.
   std::exception_ptr thrown;
   std::mutex mutex;
-  std::atomic<int64_t> next{first};
+  // Each thread begins with a range of its own, the same in every loop of as many chunks: what it wrote in
+  // one loop lies in its caches in the next. Chunks are taken one by one, and who is done takes from the
+  // others' ranges: a thread that is held up keeps a single chunk. Relaxed: chunks are not ordered by it,
+  // only the region's end is, and ThreadSanitizer would take an order for one that always holds.
+  const int64_t left = chunks - first;
+  auto begin = [&](int range) { return first + left * range / threads; };
+  std::vector<Counter> next(static_cast<size_t>(threads));
+  for (int range = 0; range < threads; ++range)
+    next[static_cast<size_t>(range)].value.store(begin(range), std::memory_order_relaxed);
   int64_t own_end = start;
 #pragma omp parallel num_threads(threads)
   {
     try {
-      // Handed out one by one: a thread that is held up keeps a single chunk. Relaxed: chunks are not ordered
-      // by it, only the region's end is, and ThreadSanitizer would take an order for one that always holds.
-      auto take = [&] { return next.fetch_add(1, std::memory_order_relaxed); };
-      for (int64_t chunk = take(); chunk < chunks; chunk = take()) function(context, chunk);
+      const int own = omp_get_thread_num();
+      for (int turn = 0; turn < threads; ++turn) {
+        const int range = (own + turn) % threads;
+        auto& counter = next[static_cast<size_t>(range)].value;
+        const int64_t end = begin(range + 1);
+        auto take = [&] { return counter.fetch_add(1, std::memory_order_relaxed); };
+        for (int64_t chunk = take(); chunk < end; chunk = take()) function(context, chunk);
+      }
     } catch (...) {
       std::lock_guard<std::mutex> lock(mutex);
       if (thrown == nullptr) thrown = std::current_exception();
-      next.store(chunks);
+      for (int range = 0; range < threads; ++range)
+        next[static_cast<size_t>(range)].value.store(begin(range + 1), std::memory_order_relaxed);
     }
     if (omp_get_thread_num() == 0) own_end = now();
   }

@@ -1,0 +1,186 @@
+#include "kernels/bfloat16.h"
+
+#include "kernels/table.h"
+#include "simd/bfloat16.h"
+#include "simd/vec.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+namespace {
+
+constexpr int L = lanes<float>;
+constexpr int panel = 2 * L;
+
+// ---- The product ------------------------------------------------------------------------------------------
+
+// A row of sums to its place.
+inline void finish_row(const Bfloat16Product& p, const float* sums, float* out) {
+  for (int v = 0; v < 2; ++v) {
+    const int left = p.columns - v * L;
+    if (left <= 0) return;
+    const bool whole = left >= L;
+    Vec<float> value = load(sums + v * L);
+    if (p.accumulate) value += whole ? load(out + v * L) : load_first(out + v * L, left);
+    if (p.bias != nullptr) value += whole ? load(p.bias + v * L) : load_first(p.bias + v * L, left);
+    if (p.relu) value = value <= 0.0f ? Vec<float>{} : value;
+    whole ? store<float>(out + v * L, value) : store_first<float>(out + v * L, value, left);
+  }
+}
+
+#if defined(__AMX_BF16__)
+
+constexpr int depth_unit = 32, row_block = 32;
+constexpr bool fast = true;
+
+// Two by two tiles of sums, 16 x 16 each, in registers 0 to 3; two of a in 4 and 5, two of b in 6 and 7.
+template <bool two_rows, bool two_columns>
+inline void tile_block(const Bfloat16Product& p, int64_t first, float* sums) {
+  const int64_t stride = p.a_row * 2;
+  constexpr int64_t b_stride = panel * 4;
+  _tile_zero(0);
+  if (two_columns) _tile_zero(1);
+  if (two_rows) _tile_zero(2);
+  if (two_rows && two_columns) _tile_zero(3);
+  const uint16_t* b = p.b;
+  for (int64_t r = 0; r < p.run_count; ++r) {
+    const uint16_t* a = p.a + p.runs[r] + first * p.a_row;
+    for (int64_t k = 0; k < p.depth; k += depth_unit, b += depth_unit * panel) {
+      _tile_loadd(4, a + k, stride);
+      _tile_loadd(6, b, b_stride);
+      _tile_dpbf16ps(0, 4, 6);
+      if (two_columns) {
+        _tile_loadd(7, b + 32, b_stride);
+        _tile_dpbf16ps(1, 4, 7);
+      }
+      if (two_rows) {
+        _tile_loadd(5, a + 16 * p.a_row + k, stride);
+        _tile_dpbf16ps(2, 5, 6);
+        if (two_columns) _tile_dpbf16ps(3, 5, 7);
+      }
+    }
+  }
+  _tile_stored(0, sums, panel * 4);
+  if (two_columns) _tile_stored(1, sums + 16, panel * 4);
+  if (two_rows) _tile_stored(2, sums + 16 * panel, panel * 4);
+  if (two_rows && two_columns) _tile_stored(3, sums + 16 * panel + 16, panel * 4);
+}
+
+void multiply(const Bfloat16Product& p) {
+  struct alignas(64) {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } shapes;
+  _tile_loadconfig(&shapes);
+  alignas(64) float sums[row_block * panel];
+  for (int64_t i = 0; i < p.rows; i += row_block) {
+    const int64_t count = p.rows - i < row_block ? p.rows - i : row_block;
+    if (count > 16)
+      p.columns > 16 ? tile_block<true, true>(p, i, sums) : tile_block<true, false>(p, i, sums);
+    else
+      p.columns > 16 ? tile_block<false, true>(p, i, sums) : tile_block<false, false>(p, i, sums);
+    for (int64_t row = 0; row < count; ++row)
+      if (p.out[i + row] != nullptr) finish_row(p, sums + row * panel, p.out[i + row]);
+  }
+  _tile_release();
+}
+
+#else
+
+constexpr int depth_unit = 2, row_block = vector_registers == 32 ? 12 : 4;
+#if defined(__AVX512BF16__)
+constexpr bool fast = true;
+#else
+constexpr bool fast = false;
+#endif
+
+template <int rows>
+inline void tile_block(const Bfloat16Product& p, int64_t first, float* sums) {
+  Vec<float> s[rows][2];
+#pragma GCC unroll 12
+  for (int i = 0; i < rows; ++i) s[i][0] = s[i][1] = Vec<float>{};
+  const uint16_t* b = p.b;
+  for (int64_t r = 0; r < p.run_count; ++r) {
+    const uint16_t* a = p.a + p.runs[r] + first * p.a_row;
+    for (int64_t k = 0; k < p.depth; k += 2, b += 2 * panel) {
+      const Mask<float> left = load_words(b), right = load_words(b + panel);
+#pragma GCC unroll 12
+      for (int i = 0; i < rows; ++i) {
+        const Mask<float> pair = broadcast_word(a + i * p.a_row + k);
+        s[i][0] = dot_pairs(s[i][0], pair, left);
+        s[i][1] = dot_pairs(s[i][1], pair, right);
+      }
+    }
+  }
+#pragma GCC unroll 12
+  for (int i = 0; i < rows; ++i) {
+    store<float>(sums + i * panel, s[i][0]);
+    store<float>(sums + i * panel + L, s[i][1]);
+  }
+}
+
+template <int rows>
+inline void dispatch(int64_t wanted, const Bfloat16Product& p, int64_t first, float* sums) {
+  if constexpr (rows > 0) {
+    if (wanted == rows)
+      tile_block<rows>(p, first, sums);
+    else
+      dispatch<rows - 1>(wanted, p, first, sums);
+  }
+}
+
+void multiply(const Bfloat16Product& p) {
+  float sums[row_block * panel];
+  // In equal blocks: 32 rows as 11, 11 and 10.
+  const int64_t blocks = (p.rows + row_block - 1) / row_block;
+  for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t first = p.rows * block / blocks, count = p.rows * (block + 1) / blocks - first;
+    dispatch<row_block>(count, p, first, sums);
+    for (int64_t row = 0; row < count; ++row)
+      if (p.out[first + row] != nullptr) finish_row(p, sums + row * panel, p.out[first + row]);
+  }
+}
+
+#endif
+
+// ---- Into the format --------------------------------------------------------------------------------------
+
+void round(const float* from, int64_t count, uint16_t* to) {
+  int64_t i = 0;
+  for (; i + L <= count; i += L) store_halves(to + i, rounded_bits(load(from + i)));
+  for (; i < count; ++i) {
+    uint16_t lane[L];
+    store_halves(lane, rounded_bits(broadcast(from[i])));
+    to[i] = lane[0];
+  }
+}
+
+void interleave(const float* first, const float* second, int64_t count, uint32_t* to) {
+  for_vectors<float>(count, [&](int64_t i, auto get, auto put) {
+    const Mask<float> low = rounded_bits(first != nullptr ? get(first + i) : Vec<float>{});
+    const Mask<float> high = rounded_bits(second != nullptr ? get(second + i) : Vec<float>{});
+    put(reinterpret_cast<float*>(to + i), from_bits<float>(joined(low, high)));
+  });
+}
+
+void transpose(const uint32_t* from, int64_t from_row, int64_t rows, int64_t columns, uint32_t* to,
+               int64_t to_row) {
+  int64_t i = 0;
+  for (; i + L <= rows; i += L) {
+    int64_t j = 0;
+    for (; j + L <= columns; j += L)
+      transpose_block(from + i * from_row + j, from_row, to + j * to_row + i, to_row);
+    for (; j < columns; ++j)
+      for (int64_t r = i; r < i + L; ++r) to[j * to_row + r] = from[r * from_row + j];
+  }
+  for (; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) to[j * to_row + i] = from[i * from_row + j];
+}
+
+}  // namespace
+
+void fill_bfloat16(KernelTable& table) {
+  table.bfloat16 = {panel, depth_unit, row_block, fast, multiply, round, interleave, transpose};
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

@@ -1,0 +1,20 @@
+// Convolution and its two gradients with operands rounded to bfloat16 and sums in float32. One group alone.
+//
+// Each operand is off by at most 2^-9 of itself, so an output that sums n products is off by at most
+// (2^-8 + n 2^-24) times the sum of their absolute values, a little more in the second order.
+#pragma once
+
+#include "ops/conv2d_direct.h"
+
+namespace chainrule {
+
+// Whether a shape can be computed so.
+bool has_bfloat16(const Conv2dShape& shape);
+
+void conv2d_bfloat16(const Conv2dShape& shape, const float* x, const float* weights,
+                     const Epilogue<float>& epilogue, float* y);
+void conv2d_bfloat16_input_gradient(const Conv2dShape& shape, const float* dy, const float* weights,
+                                    const Epilogue<float>& epilogue, float* dx);
+void conv2d_bfloat16_weight_gradient(const Conv2dShape& shape, const float* x, const float* dy, float* dw);
+
+}  // namespace chainrule
