@@ -40,6 +40,8 @@ Conv2dShape shape_of(const char* operation, const Shape& x, const Shape& weights
   return s;
 }
 
+Precision precision_of(bool bfloat16) { return bfloat16 ? Precision::bfloat16 : Precision::full; }
+
 void check_gradient(const char* operation, const Conv2dShape& s, const Operand& g) {
   if (g.shape() != s.y())
     throw std::invalid_argument(std::string(operation) + ": gradient " + shape_text(g.shape()) +
@@ -59,7 +61,7 @@ const T* bias_data(const char* operation, Operand* bias, int64_t channels) {
 }
 
 template <class T>
-py::object forward(Operand& x, Operand& w, Operand* bias, const Window& window, bool relu) {
+py::object forward(Operand& x, Operand& w, Operand* bias, const Window& window, bool relu, Precision precision) {
   const Conv2dShape s = shape_of("conv2d", x.shape(), w.shape(), window);
   x.as<T>();
   w.as<T>();
@@ -67,13 +69,13 @@ py::object forward(Operand& x, Operand& w, Operand* bias, const Window& window, 
   T* out;
   py::object result = new_array<T>(s.y(), &out);
   MaybeUnlocked unlocked(s.work());
-  conv2d<T>(s, x.data<T>(), w.data<T>(), epilogue, out);
+  conv2d<T>(s, x.data<T>(), w.data<T>(), epilogue, out, precision);
   return result;
 }
 
 template <class T>
 py::object input_gradient(const char* operation, Operand& g, Operand& w, Operand* bias, int64_t height,
-                          int64_t width, const Window& window) {
+                          int64_t width, const Window& window, Precision precision) {
   if (g.dimensions() != 4 || w.dimensions() != 4)
     throw std::invalid_argument(std::string(operation) + ": x " + shape_text(g.shape()) + ", weights " +
                                 shape_text(w.shape()) + ": both have four dimensions");
@@ -87,12 +89,13 @@ py::object input_gradient(const char* operation, Operand& g, Operand& w, Operand
   T* out;
   py::object result = new_array<T>(s.x(), &out);
   MaybeUnlocked unlocked(s.work());
-  conv2d_input_gradient<T>(s, g.data<T>(), w.data<T>(), epilogue, out);
+  conv2d_input_gradient<T>(s, g.data<T>(), w.data<T>(), epilogue, out, precision);
   return result;
 }
 
 template <class T>
-py::object weight_gradient(Operand& x, Operand& g, int64_t height, int64_t width, const Window& window) {
+py::object weight_gradient(Operand& x, Operand& g, int64_t height, int64_t width, const Window& window,
+                           Precision precision) {
   const char* operation = "conv2d_weight_gradient";
   if (x.dimensions() != 4 || g.dimensions() != 4)
     throw std::invalid_argument(std::string(operation) + ": x " + shape_text(x.shape()) + ", gradient " +
@@ -106,14 +109,14 @@ py::object weight_gradient(Operand& x, Operand& g, int64_t height, int64_t width
   T* out;
   py::object result = new_array<T>(s.weights(), &out);
   MaybeUnlocked unlocked(s.work());
-  conv2d_weight_gradient<T>(s, x.data<T>(), g.data<T>(), out);
+  conv2d_weight_gradient<T>(s, x.data<T>(), g.data<T>(), out, precision);
   return result;
 }
 
 template <class T>
 py::tuple epilogue_gradient(Operand& g, Operand& y) {
   if (g.shape() != y.shape() || y.dimensions() < 1)
-    throw std::invalid_argument("conv2d_epilogue_gradient: gradient " + shape_text(g.shape()) +
+    throw std::invalid_argument("epilogue_gradient: gradient " + shape_text(g.shape()) +
                                 " for an output of " + shape_text(y.shape()));
   g.as<T>();
   y.as<T>();
@@ -122,7 +125,7 @@ py::tuple epilogue_gradient(Operand& g, Operand& y) {
   py::object through = new_array<T>(y.shape(), &dz), bias = new_array<T>(Shape{filters}, &dbias);
   {
     MaybeUnlocked unlocked(y.elements());
-    conv2d_epilogue_gradient<T>(filters > 0 ? y.elements() / filters : 0, filters, g.data<T>(), y.data<T>(),
+    chainrule::epilogue_gradient<T>(filters > 0 ? y.elements() / filters : 0, filters, g.data<T>(), y.data<T>(),
                                 dz, dbias);
   }
   return py::make_tuple(through, bias);
@@ -145,38 +148,42 @@ class OptionalOperand {
 void bind_conv2d(py::module_& m) {
   m.def(
       "conv2d",
-      [](py::handle x, py::handle weights, py::handle bias, const Window& window, bool relu) {
+      [](py::handle x, py::handle weights, py::handle bias, const Window& window, bool relu, bool bfloat16) {
+        const Precision precision = precision_of(bfloat16);
         Operand a("conv2d", "x", x), w("conv2d", "weights", weights);
         OptionalOperand b("conv2d", "bias", bias);
-        return common_dtype(a, w) == Dtype::float32 ? forward<float>(a, w, b.get(), window, relu)
-                                                    : forward<double>(a, w, b.get(), window, relu);
+        return common_dtype(a, w) == Dtype::float32 ? forward<float>(a, w, b.get(), window, relu, precision)
+                                                    : forward<double>(a, w, b.get(), window, relu, precision);
       },
-      py::arg("x"), py::arg("weights"), py::arg("bias"), py::arg("window"), py::arg("relu"));
+      py::arg("x"), py::arg("weights"), py::arg("bias"), py::arg("window"), py::arg("relu"), py::arg("bfloat16") = false);
   m.def(
       "conv2d_input_gradient",
       [](py::handle gradient, py::handle weights, py::handle bias, int64_t height, int64_t width,
-         const Window& window, bool transposed) {
+         const Window& window, bool transposed, bool bfloat16) {
+        const Precision precision = precision_of(bfloat16);
         const char* operation = transposed ? "conv_transpose2d" : "conv2d_input_gradient";
         Operand g(operation, transposed ? "x" : "gradient", gradient), w(operation, "weights", weights);
         OptionalOperand b(operation, "bias", bias);
         return common_dtype(g, w) == Dtype::float32
-                   ? input_gradient<float>(operation, g, w, b.get(), height, width, window)
-                   : input_gradient<double>(operation, g, w, b.get(), height, width, window);
+                   ? input_gradient<float>(operation, g, w, b.get(), height, width, window, precision)
+                   : input_gradient<double>(operation, g, w, b.get(), height, width, window, precision);
       },
       py::arg("gradient"), py::arg("weights"), py::arg("bias"), py::arg("height"), py::arg("width"),
-      py::arg("window"), py::arg("transposed"));
+      py::arg("window"), py::arg("transposed"), py::arg("bfloat16") = false);
   m.def(
       "conv2d_weight_gradient",
-      [](py::handle x, py::handle gradient, int64_t height, int64_t width, const Window& window) {
+      [](py::handle x, py::handle gradient, int64_t height, int64_t width, const Window& window, bool bfloat16) {
+        const Precision precision = precision_of(bfloat16);
         Operand a("conv2d_weight_gradient", "x", x), g("conv2d_weight_gradient", "gradient", gradient);
-        return common_dtype(a, g) == Dtype::float32 ? weight_gradient<float>(a, g, height, width, window)
-                                                    : weight_gradient<double>(a, g, height, width, window);
+        return common_dtype(a, g) == Dtype::float32 ? weight_gradient<float>(a, g, height, width, window, precision)
+                                                    : weight_gradient<double>(a, g, height, width, window, precision);
       },
-      py::arg("x"), py::arg("gradient"), py::arg("height"), py::arg("width"), py::arg("window"));
+      py::arg("x"), py::arg("gradient"), py::arg("height"), py::arg("width"), py::arg("window"),
+      py::arg("bfloat16") = false);
   m.def(
-      "conv2d_epilogue_gradient",
+      "epilogue_gradient",
       [](py::handle gradient, py::handle output) {
-        const char* name = "conv2d_epilogue_gradient";
+        const char* name = "epilogue_gradient";
         Operand g(name, "gradient", gradient), y(name, "output", output);
         return common_dtype(g, y) == Dtype::float32 ? epilogue_gradient<float>(g, y)
                                                     : epilogue_gradient<double>(g, y);

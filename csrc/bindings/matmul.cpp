@@ -1,5 +1,7 @@
 #include "ops/matmul.h"
 
+#include <optional>
+
 #include "bindings/arrays.h"
 
 namespace chainrule::bindings {
@@ -7,14 +9,25 @@ namespace chainrule::bindings {
 namespace {
 
 template <class T>
-py::object multiply(py::handle x, py::handle y) {
+py::object multiply(py::handle x, py::handle y, py::handle bias, bool relu, bool bfloat16) {
   py::object keep_a, keep_b;
   const StridedArray<T> a = strided<T>("matmul", "x", x, keep_a), b = strided<T>("matmul", "y", y, keep_b);
   const Shape shape = matmul_shape(a.shape, b.shape);
+  Epilogue<T> epilogue{nullptr, relu};
+  std::optional<Operand> shift;
+  if (!bias.is_none()) {
+    shift.emplace("matmul", "bias", bias);
+    shift->as<T>();
+    if (shift->dimensions() != 1 || shift->size(0) != shape.back())
+      throw std::invalid_argument("matmul: bias " + shape_text(shift->shape()) + " for " +
+                                  std::to_string(shape.back()) + " columns: give (" +
+                                  std::to_string(shape.back()) + ",)");
+    epilogue.bias = shift->data<T>();
+  }
   T* out;
   py::object result = new_array<T>(shape, &out);
   MaybeUnlocked unlocked(element_count(shape, "matmul") * a.shape.back());
-  matmul<T>(a, b, out);
+  matmul<T>(a, b, out, epilogue, bfloat16 ? Precision::bfloat16 : Precision::full);
   return result;
 }
 
@@ -23,11 +36,13 @@ py::object multiply(py::handle x, py::handle y) {
 void bind_matmul(py::module_& m) {
   m.def(
       "matmul",
-      [](py::handle x, py::handle y) {
+      [](py::handle x, py::handle y, py::handle bias, bool relu, bool bfloat16) {
         const Operand a("matmul", "x", x), b("matmul", "y", y);
-        return common_dtype(a, b) == Dtype::float32 ? multiply<float>(x, y) : multiply<double>(x, y);
+        return common_dtype(a, b) == Dtype::float32 ? multiply<float>(x, y, bias, relu, bfloat16)
+                                                    : multiply<double>(x, y, bias, relu, bfloat16);
       },
-      py::arg("x"), py::arg("y"));
+      py::arg("x"), py::arg("y"), py::arg("bias") = py::none(), py::arg("relu") = false,
+      py::arg("bfloat16") = false);
 }
 
 }  // namespace chainrule::bindings

@@ -2,6 +2,7 @@
 
 #include "kernels/table.h"
 #include "simd/bfloat16.h"
+#include "simd/transpose.h"
 #include "simd/vec.h"
 
 namespace chainrule::CHAINRULE_ISA {
@@ -165,16 +166,24 @@ void interleave(const float* first, const float* second, int64_t count, uint32_t
 
 void transpose(const uint32_t* from, int64_t from_row, int64_t rows, int64_t columns, uint32_t* to,
                int64_t to_row) {
-  int64_t i = 0;
-  for (; i + L <= rows; i += L) {
-    int64_t j = 0;
-    for (; j + L <= columns; j += L)
-      transpose_block(from + i * from_row + j, from_row, to + j * to_row + i, to_row);
-    for (; j < columns; ++j)
-      for (int64_t r = i; r < i + L; ++r) to[j * to_row + r] = from[r * from_row + j];
+  for (int64_t i = 0; i < rows; i += L) {
+    const int64_t height = rows - i < L ? rows - i : L;
+    for (int64_t j = 0; j < columns; j += L) {
+      const int64_t width = columns - j < L ? columns - j : L;
+      if (height < L || width < L) {
+        for (int64_t r = i; r < i + height; ++r)
+          for (int64_t c = j; c < j + width; ++c) to[c * to_row + r] = from[r * from_row + c];
+        continue;
+      }
+      // Moving words through float vectors changes no bit.
+      Vec<float> square[L];
+#pragma GCC unroll 16
+      for (int r = 0; r < L; ++r) std::memcpy(&square[r], from + (i + r) * from_row + j, sizeof square[r]);
+      transpose_square<float>(square);
+#pragma GCC unroll 16
+      for (int c = 0; c < L; ++c) std::memcpy(to + (j + c) * to_row + i, &square[c], sizeof square[c]);
+    }
   }
-  for (; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j) to[j * to_row + i] = from[i * from_row + j];
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "kernels/matmul.h"
 
 #include "kernels/table.h"
+#include "simd/transpose.h"
 #include "simd/vec.h"
 
 namespace chainrule::CHAINRULE_ISA {
@@ -13,32 +14,49 @@ constexpr int tile_rows = vector_registers == 32 ? 12 : 6;
 // ---- The register tile ------------------------------------------------------------------------------------
 
 template <class T, int rows, int vectors>
-void store_tile(const Vec<T> (&sums)[rows][vectors], const TileArguments<T>& t) {
+inline void store_tile(const Vec<T> (&sums)[rows][vectors], const TileArguments<T>& t) {
   constexpr int L = lanes<T>;
-  if (t.c_column == 1 && t.columns == vectors * L) {
+  auto whole = [&](auto value) {
+#pragma GCC unroll 12
     for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 2
       for (int v = 0; v < vectors; ++v) {
         T* at = t.c + i * t.c_row + v * L;
-        store<T>(at, t.accumulate ? load(at) + sums[i][v] : sums[i][v]);
+        store<T>(at, value(at, sums[i][v]));
+      }
+  };
+  if (t.c_column == 1 && t.columns == vectors * L) {
+    if (t.accumulate)
+      whole([](const T* at, Vec<T> sum) { return load(at) + sum; });
+    else
+      whole([](const T*, Vec<T> sum) { return sum; });
+    return;
+  }
+  if (t.c_column == 1) {
+#pragma GCC unroll 12
+    for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) {
+        T* at = t.c + i * t.c_row + v * L;
+        const int left = t.columns - v * L;
+        if (left >= L)
+          store<T>(at, t.accumulate ? load(at) + sums[i][v] : sums[i][v]);
+        else if (left > 0)
+          store_first<T>(at, t.accumulate ? load_first(at, left) + sums[i][v] : sums[i][v], left);
       }
     return;
   }
+  // A transposed result: its rows are this tile's columns.
   T values[rows][vectors * L];
+#pragma GCC unroll 12
   for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) store<T>(&values[i][v * L], sums[i][v]);
-  if (t.c_column == 1) {
-    for (int i = 0; i < rows; ++i)
-      for (int j = 0; j < t.columns; ++j) {
-        T* at = t.c + i * t.c_row + j;
-        *at = t.accumulate ? *at + values[i][j] : values[i][j];
-      }
-  } else {  // a transposed result: its rows are this tile's columns
-    for (int j = 0; j < t.columns; ++j)
-      for (int i = 0; i < rows; ++i) {
-        T* at = t.c + i * t.c_row + j * t.c_column;
-        *at = t.accumulate ? *at + values[i][j] : values[i][j];
-      }
-  }
+  for (int j = 0; j < t.columns; ++j)
+    for (int i = 0; i < rows; ++i) {
+      T* at = t.c + i * t.c_row + j * t.c_column;
+      *at = t.accumulate ? *at + values[i][j] : values[i][j];
+    }
 }
 
 // `packed`: the rows of A lie beside each other, so their offsets are known to the compiler.
@@ -53,6 +71,10 @@ void multiply_tile(const TileArguments<T>& t) {
   const T* b = t.b;
   const int64_t a_row = packed ? 1 : t.a.row;
   for (int64_t k = 0; k < t.k; ++k) {
+    // Both stream from the second cache, whose delay the sums alone do not hide.
+    __builtin_prefetch(b + 12 * t.b_row);
+    if (vectors == 2) __builtin_prefetch(b + 12 * t.b_row + L);
+    if (packed) __builtin_prefetch(a + 16 * t.a.column);
     Vec<T> right[vectors];
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) right[v] = load(b + v * L);
@@ -87,13 +109,22 @@ void tile(const TileArguments<T>& t) {
   tile_function<T, tile_rows>(t.rows, t.columns > lanes<T>, t.a.row == 1)(t);
 }
 
+// Rows of k with up to `width` values beside each other.
 template <class T>
 void pack(MatrixView<T> b, int64_t k_size, int64_t columns, int64_t width, T* out) {
+  constexpr int L = lanes<T>;
   if (b.column == 1) {
+    if (columns == 2 * L && width == 2 * L) {
+      for (int64_t k = 0; k < k_size; ++k) {
+        store<T>(out + k * width, load(b.data + k * b.row));
+        store<T>(out + k * width + L, load(b.data + k * b.row + L));
+      }
+      return;
+    }
     for (int64_t k = 0; k < k_size; ++k) {
       const T* from = b.data + k * b.row;
       T* to = out + k * width;
-      for (int64_t j = 0; j < columns; ++j) to[j] = from[j];
+      for_vectors<T>(columns, [&](int64_t j, auto get, auto put) { put(to + j, get(from + j)); });
       for (int64_t j = columns; j < width; ++j) to[j] = 0;
     }
     return;
@@ -101,8 +132,23 @@ void pack(MatrixView<T> b, int64_t k_size, int64_t columns, int64_t width, T* ou
   if (columns < width)
     for (int64_t k = 0; k < k_size; ++k)
       for (int64_t j = columns; j < width; ++j) out[k * width + j] = 0;
+  int64_t k = 0;
+  if (b.row == 1)
+    for (; k + L <= k_size; k += L)
+      for (int64_t j = 0; j < columns; j += L) {
+        const int64_t count = columns - j < L ? columns - j : L;
+        Vec<T> square[L];
+#pragma GCC unroll 16
+        for (int i = 0; i < L; ++i) square[i] = i < count ? load(b.data + k + (j + i) * b.column) : Vec<T>{};
+        transpose_square<T>(square);
+#pragma GCC unroll 16
+        for (int i = 0; i < L; ++i) {
+          T* to = out + (k + i) * width + j;
+          count == L ? store<T>(to, square[i]) : store_first<T>(to, square[i], count);
+        }
+      }
   for (int64_t j = 0; j < columns; ++j)
-    for (int64_t k = 0; k < k_size; ++k) out[k * width + j] = b.data[k * b.row + j * b.column];
+    for (int64_t i = k; i < k_size; ++i) out[i * width + j] = b.data[i * b.row + j * b.column];
 }
 
 // ---- Few columns ------------------------------------------------------------------------------------------
@@ -175,9 +221,21 @@ void narrow(const T* a, int64_t a_row, int64_t rows, const T* b, int64_t columns
     for (int64_t j = 0; j < columns; ++j) c[i * c_row + j * c_column] = sum_lanes<T>(sums[i * columns + j]);
 }
 
+// ---- What follows the product -------------------------------------------------------------------------------
+
+template <class T>
+void finish(T* c, const T* bias, int64_t n, bool relu) {
+  for_vectors<T>(n, [&](int64_t j, auto get, auto put) {
+    Vec<T> value = get(c + j);
+    if (bias != nullptr) value += get(bias + j);
+    if (relu) value = value <= T(0) ? Vec<T>{} : value;
+    put(c + j, value);
+  });
+}
+
 template <class T>
 void fill(MatmulKernels<T>& kernels) {
-  kernels = {tile_rows, lanes<T>, tile<T>, pack<T>, narrow<T>};
+  kernels = {tile_rows, lanes<T>, tile<T>, pack<T>, narrow<T>, finish<T>};
 }
 
 }  // namespace

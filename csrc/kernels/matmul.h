@@ -44,6 +44,8 @@ struct MatmulKernels {
   // dot products along contiguous rows, for matrices whose few columns would leave a tile's lanes idle.
   void (*narrow)(const T* a, int64_t a_row, int64_t rows, const T* b, int64_t columns, int64_t k, T* c,
                  int64_t c_row, int64_t c_column);
+  // c[j] += bias[j] (nullptr: nothing), then max(0, .) which lets NaN through, for j < n.
+  void (*finish)(T* c, const T* bias, int64_t n, bool relu);
 };
 
 }  // namespace chainrule

@@ -63,8 +63,7 @@ void pack_bfloat16_rows(MatrixView<float> a, int64_t rows, int64_t k, int64_t de
   }
 }
 
-void matmul_bfloat16(MatrixView<float> a, MatrixView<float> b, int64_t m, int64_t n, int64_t k,
-                     const float* bias, bool relu, float* c) {
+void matmul_bfloat16(MatrixView<float> a, MatrixView<float> b, int64_t m, int64_t n, int64_t k, const Epilogue<float>& epilogue, float* c) {
   const auto& kernel = kernel_table().bfloat16;
   const int64_t panel = kernel.panel, panels = (n + panel - 1) / panel,
                 depth = round_up(k, kernel.depth_unit);
@@ -93,12 +92,12 @@ void matmul_bfloat16(MatrixView<float> a, MatrixView<float> b, int64_t m, int64_
     p.run_count = 1;
     p.rows = count;
     p.out = out.data();
-    p.relu = relu;
+    p.relu = epilogue.relu;
     for (int64_t j = 0; j < panels; ++j) {
       for (int64_t i = 0; i < count; ++i) out[static_cast<size_t>(i)] = c + (first + i) * n + j * panel;
       p.b = packed_b.data() + j * panel_values;
       p.columns = static_cast<int>(std::min(panel, n - j * panel));
-      p.bias = bias != nullptr ? bias + j * panel : nullptr;
+      p.bias = epilogue.bias != nullptr ? epilogue.bias + j * panel : nullptr;
       kernel.multiply(p);
     }
   });

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <type_traits>
 
 #include "kernels/table.h"
+#include "ops/conv2d_bfloat16.h"
 #include "ops/conv2d_winograd.h"
 #include "runtime/allocator.h"
+#include "runtime/features.h"
 #include "runtime/threads.h"
 
 namespace chainrule {
@@ -25,6 +28,14 @@ bool use_winograd(const Conv2dShape& s) {
       return sizeof(T) == sizeof(float) && winograd_pays(s);
   }
   return false;
+}
+
+template <class T>
+bool use_bfloat16(const Conv2dShape& s, Precision precision, bool winograd) {
+  if (sizeof(T) != sizeof(float) || precision != Precision::bfloat16 || !has_bfloat16(s)) return false;
+  constexpr int64_t least = 16;  // on fewer channels most of what is multiplied would be filling
+  if (s.channels < least || s.filters < least) return false;
+  return !(winograd && active_isa() == Isa::avx512_bf16);
 }
 
 }  // namespace
@@ -52,30 +63,41 @@ ConvAlgorithm parse_conv_algorithm(const std::string& name) {
 }
 
 template <class T>
-void conv2d(const Conv2dShape& s, const T* x, const T* weights, const Epilogue<T>& epilogue, T* y) {
+void conv2d(const Conv2dShape& s, const T* x, const T* weights, const Epilogue<T>& epilogue, T* y,
+            Precision precision) {
   check_conv2d("conv2d", s);
-  use_winograd<T>(s) ? conv2d_winograd(s, x, weights, epilogue, y)
+  const bool winograd = use_winograd<T>(s);
+  if constexpr (std::is_same_v<T, float>)
+    if (use_bfloat16<T>(s, precision, winograd)) return conv2d_bfloat16(s, x, weights, epilogue, y);
+  winograd ? conv2d_winograd(s, x, weights, epilogue, y)
                      : conv2d_direct(s, x, weights, epilogue, y);
 }
 
 template <class T>
 void conv2d_input_gradient(const Conv2dShape& s, const T* dy, const T* weights, const Epilogue<T>& epilogue,
-                           T* dx) {
+                           T* dx, Precision precision) {
   check_conv2d("conv2d_input_gradient", s);
-  use_winograd<T>(s) && has_winograd_input_gradient(s)
+  const bool winograd = use_winograd<T>(s) && has_winograd_input_gradient(s);
+  if constexpr (std::is_same_v<T, float>)
+    if (use_bfloat16<T>(s, precision, winograd))
+      return conv2d_bfloat16_input_gradient(s, dy, weights, epilogue, dx);
+  winograd
       ? conv2d_winograd_input_gradient(s, dy, weights, epilogue, dx)
       : conv2d_direct_input_gradient(s, dy, weights, epilogue, dx);
 }
 
 template <class T>
-void conv2d_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, T* dw) {
+void conv2d_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, T* dw, Precision precision) {
   check_conv2d("conv2d_weight_gradient", s);
-  use_winograd<T>(s) ? conv2d_winograd_weight_gradient(s, x, dy, dw)
+  const bool winograd = use_winograd<T>(s);
+  if constexpr (std::is_same_v<T, float>)
+    if (use_bfloat16<T>(s, precision, winograd)) return conv2d_bfloat16_weight_gradient(s, x, dy, dw);
+  winograd ? conv2d_winograd_weight_gradient(s, x, dy, dw)
                      : conv2d_direct_weight_gradient(s, x, dy, dw);
 }
 
 template <class T>
-void conv2d_epilogue_gradient(int64_t pixels, int64_t filters, const T* dy, const T* y, T* dz, T* dbias) {
+void epilogue_gradient(int64_t pixels, int64_t filters, const T* dy, const T* y, T* dz, T* dbias) {
   const auto& kernel = kernels<T>();
   const int64_t parts = std::max<int64_t>(chunk_count(pixels, filters), 1);
   Scratch<T> sums(parts * filters);
@@ -89,10 +111,10 @@ void conv2d_epilogue_gradient(int64_t pixels, int64_t filters, const T* dy, cons
 }
 
 #define CHAINRULE_INSTANTIATE(T)                                                                          \
-  template void conv2d<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, T*);                \
-  template void conv2d_input_gradient<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, T*); \
-  template void conv2d_weight_gradient<T>(const Conv2dShape&, const T*, const T*, T*);                    \
-  template void conv2d_epilogue_gradient<T>(int64_t, int64_t, const T*, const T*, T*, T*);
+  template void conv2d<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, T*, Precision);                \
+  template void conv2d_input_gradient<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, T*, Precision); \
+  template void conv2d_weight_gradient<T>(const Conv2dShape&, const T*, const T*, T*, Precision);                    \
+  template void epilogue_gradient<T>(int64_t, int64_t, const T*, const T*, T*, T*);
 CHAINRULE_INSTANTIATE(float)
 CHAINRULE_INSTANTIATE(double)
 

@@ -11,6 +11,8 @@ namespace chainrule {
 
 // `automatic` takes Winograd where it exists and pays, in float32 alone: float64 is for checks, which want
 // the last digits. A named algorithm that does not exist for a shape gives way to `direct`.
+// Where bfloat16 is asked for it is used on enough channels of one group, unless the processor has mere dot products
+// of it and float32 by Winograd is faster still.
 enum class ConvAlgorithm { automatic, direct, winograd };
 
 void set_conv_algorithm(ConvAlgorithm algorithm);
@@ -22,20 +24,22 @@ const char* conv_algorithm_name(ConvAlgorithm algorithm);
 // y = x * weights, with bias and activation on the way to memory. Throws std::invalid_argument for an unsound
 // shape; pointers are trusted to hold the arrays of the shape.
 template <class T>
-void conv2d(const Conv2dShape& shape, const T* x, const T* weights, const Epilogue<T>& epilogue, T* y);
+void conv2d(const Conv2dShape& shape, const T* x, const T* weights, const Epilogue<T>& epilogue, T* y,
+            Precision precision = Precision::full);
 
 // dx from dy and the weights. With an epilogue it is the transposed convolution.
 template <class T>
 void conv2d_input_gradient(const Conv2dShape& shape, const T* dy, const T* weights,
-                           const Epilogue<T>& epilogue, T* dx);
+                           const Epilogue<T>& epilogue, T* dx, Precision precision = Precision::full);
 
 // dw from x and dy.
 template <class T>
-void conv2d_weight_gradient(const Conv2dShape& shape, const T* x, const T* dy, T* dw);
+void conv2d_weight_gradient(const Conv2dShape& shape, const T* x, const T* dy, T* dw,
+                            Precision precision = Precision::full);
 
 // The way back through bias and relu in one pass, for `pixels` rows of `filters`: dz = dy where y > 0, else
 // 0, and dbias its sum over the rows, in an order that the shape fixes.
 template <class T>
-void conv2d_epilogue_gradient(int64_t pixels, int64_t filters, const T* dy, const T* y, T* dz, T* dbias);
+void epilogue_gradient(int64_t pixels, int64_t filters, const T* dy, const T* y, T* dz, T* dbias);
 
 }  // namespace chainrule

@@ -3,15 +3,9 @@
 #pragma once
 
 #include "ops/conv2d_shape.h"
+#include "ops/epilogue.h"
 
 namespace chainrule {
-
-// What is applied to each output on its way to memory.
-template <class T>
-struct Epilogue {
-  const T* bias = nullptr;  // one value a channel of the output, or nullptr
-  bool relu = false;
-};
 
 template <class T>
 void conv2d_direct(const Conv2dShape& shape, const T* x, const T* weights, const Epilogue<T>& epilogue, T* y);

@@ -1,17 +1,21 @@
 #include "ops/matmul.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/table.h"
+#include "ops/bfloat16.h"
 #include "runtime/allocator.h"
+#include "runtime/features.h"
 #include "runtime/threads.h"
 
 namespace chainrule {
 
 namespace {
 
-// Rows of B that one pass takes: a panel of them, two vectors wide, fills two thirds of a 48 KiB first cache.
-constexpr int64_t depth_block = 256;
+// The most of k that one pass takes: passes read and write all of C, and a panel of B of this depth, two vectors
+// wide, streams well from the second cache.
+constexpr int64_t depth_block = 2048;
 // Work of one chunk, in multiply-adds: some 20 microseconds, so that handing it out is cheap beside it.
 constexpr int64_t chunk_work = int64_t{1} << 20;
 constexpr int64_t smallest_chunk_work = int64_t{1} << 17;
@@ -22,6 +26,7 @@ struct Problem {
   int64_t m, n, k;
   T* c;
   int64_t c_row, c_column;
+  Epilogue<T> epilogue;  // its bias runs along the side of c whose values lie beside each other
 };
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -30,7 +35,20 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 template <class T>
 Problem<T> transposed(const Problem<T>& p) {
   auto flip = [](MatrixView<T> v) { return MatrixView<T>{v.data, v.column, v.row}; };
-  return {flip(p.b), flip(p.a), p.n, p.m, p.k, p.c, p.c_column, p.c_row};
+  return {flip(p.b), flip(p.a), p.n, p.m, p.k, p.c, p.c_column, p.c_row, p.epilogue};
+}
+
+// Bias and activation of rows [i0, i1) and columns [j0, j1) of c, while they are still in the first cache.
+template <class T>
+void finish(const Problem<T>& p, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+  const auto& [bias, relu] = p.epilogue;
+  if (bias == nullptr && !relu) return;
+  const auto& kernel = kernels<T>().matmul;
+  const bool along_columns = p.c_column == 1;
+  const int64_t first = along_columns ? j0 : i0, count = (along_columns ? j1 : i1) - first;
+  for (int64_t line = along_columns ? i0 : j0; line < (along_columns ? i1 : j1); ++line)
+    kernel.finish(p.c + line * (along_columns ? p.c_row : p.c_column) + first, bias != nullptr ? bias + first : bias,
+                  count, relu);
 }
 
 // Few columns and contiguous rows of A: dot products along k.
@@ -40,10 +58,14 @@ void multiply_narrow(const Problem<T>& p) {
   Scratch<T> columns(checked_multiply(p.n, p.k, "matmul"));  // B transposed: each column contiguous
   // In blocks along k, so that what is read with a stride stays in the first cache for all columns.
   constexpr int64_t block = 512;
-  parallel_for(divide_up(p.k, block), [&](int64_t chunk) {
-    const int64_t first = chunk * block, last = std::min(p.k, first + block);
-    for (int64_t j = 0; j < p.n; ++j)
-      for (int64_t k = first; k < last; ++k) columns[j * p.k + k] = p.b.data[k * p.b.row + j * p.b.column];
+  const int64_t copies = chunk_count(divide_up(p.k, block), block * p.n);
+  parallel_for(copies, [&](int64_t chunk) {
+    const int64_t blocks = divide_up(p.k, block);
+    for (int64_t i = blocks * chunk / copies; i < blocks * (chunk + 1) / copies; ++i) {
+      const int64_t first = i * block, last = std::min(p.k, first + block);
+      for (int64_t j = 0; j < p.n; ++j)
+        for (int64_t k = first; k < last; ++k) columns[j * p.k + k] = p.b.data[k * p.b.row + j * p.b.column];
+    }
   });
   const int64_t work_per_row = p.n * p.k;
   // Many rows a chunk, for each chunk reads all of B's columns from the second cache.
@@ -53,6 +75,7 @@ void multiply_narrow(const Problem<T>& p) {
     int64_t first = chunk * rows, count = std::min(rows, p.m - first);
     kernel.narrow(p.a.data + first * p.a.row, p.a.row, count, columns.data(), p.n, p.k, p.c + first * p.c_row,
                   p.c_row, p.c_column);
+    finish(p, first, first + count, 0, p.n);
   });
 }
 
@@ -65,7 +88,8 @@ void multiply_blocked(const Problem<T>& p) {
   const int64_t row_tiles = divide_up(p.m, kernel.tile_rows);
   const int64_t height = divide_up(p.m, row_tiles);  // equal tiles: 64 rows as 11, 11, 11, 11, 10, 10
   const int64_t panels = divide_up(p.n, panel);
-  const int64_t depth_most = std::min(p.k, depth_block);
+  const int64_t passes = divide_up(p.k, depth_block);
+  const int64_t depth_most = divide_up(p.k, passes);
 
   // Reading A where it lies costs strided loads; copying it pays once enough panels read the copy.
   const bool pack_a = panels > 4;
@@ -76,8 +100,8 @@ void multiply_blocked(const Problem<T>& p) {
   Scratch<T> packed_a(pack_a ? row_tiles * height * depth_most : 0);
   Scratch<T> packed_b(pack_b ? panels * panel * depth_most : pack_last ? panel * depth_most : 0);
 
-  for (int64_t k0 = 0; k0 < p.k; k0 += depth_block) {
-    const int64_t depth = std::min(p.k - k0, depth_block);
+  for (int64_t pass = 0; pass < passes; ++pass) {
+    const int64_t k0 = p.k * pass / passes, depth = p.k * (pass + 1) / passes - k0;
     const int64_t first_packed = pack_b ? 0 : panels - 1;
     const MatrixView<T> a{p.a.data + k0 * p.a.column, p.a.row, p.a.column};
     const MatrixView<T> b{p.b.data + k0 * p.b.row, p.b.row, p.b.column};
@@ -86,45 +110,42 @@ void multiply_blocked(const Problem<T>& p) {
       kernel.pack({b.data + j * panel * b.column, b.row, b.column}, depth, std::min(panel, p.n - j * panel),
                   panel, packed_b.data() + (j - first_packed) * panel * depth_most);
     };
-    if (pack_b) {
-      int64_t chunks = chunk_count(panels, panel * depth);
-      parallel_for(chunks, [&](int64_t chunk) {
-        for (int64_t j = panels * chunk / chunks; j < panels * (chunk + 1) / chunks; ++j) pack_panel(j);
-      });
-    } else if (pack_last) {
-      pack_panel(panels - 1);
-    }
-    if (pack_a) {
-      int64_t chunks = chunk_count(row_tiles, height * depth);
-      parallel_for(chunks, [&](int64_t chunk) {
-        for (int64_t i = row_tiles * chunk / chunks; i < row_tiles * (chunk + 1) / chunks; ++i)
-          kernel.pack({a.data + i * height * a.row, a.column, a.row}, depth,
-                      std::min(height, p.m - i * height), height, packed_a.data() + i * height * depth_most);
-      });
-    }
+    auto pack_rows = [&](int64_t i) {
+      kernel.pack({a.data + i * height * a.row, a.column, a.row}, depth, std::min(height, p.m - i * height), height,
+                  packed_a.data() + i * height * depth_most);
+    };
+    // Both in one loop: a panel of B is `packs` of A.
+    if (!pack_b && pack_last) pack_panel(panels - 1);
+    const int64_t b_items = pack_b ? panels : 0, items = b_items + (pack_a ? row_tiles : 0);
+    const int64_t packs = chunk_count(items, panel * depth);
+    parallel_for(packs, [&](int64_t chunk) {
+      for (int64_t item = items * chunk / packs; item < items * (chunk + 1) / packs; ++item)
+        item < b_items ? pack_panel(item) : pack_rows(item - b_items);
+    });
 
-    // A chunk is a block of row tiles by a block of panels. Which tiles share a chunk does not touch the
-    // bits.
+    // A chunk is a block of row tiles by a block of panels. Which tiles share a chunk does not touch the bits.
+    // Neighbouring chunks share their rows: a block of A stays in the second cache while panels of B pass by it.
     const int64_t tile_work = height * panel * depth;
-    int64_t tiles = row_tiles * panels;
-    int64_t per_chunk =
-        std::clamp(tiles / 16, divide_up(smallest_chunk_work, tile_work),
-                   std::max(divide_up(chunk_work, tile_work), divide_up(smallest_chunk_work, tile_work)));
-    const int64_t rows_per_chunk = std::min(row_tiles, per_chunk);
-    const int64_t panels_per_chunk = std::max<int64_t>(1, std::min(panels, per_chunk / rows_per_chunk));
-    const int64_t row_chunks = divide_up(row_tiles, rows_per_chunk);
+    const int64_t tiles = row_tiles * panels;
+    const int64_t least = divide_up(smallest_chunk_work, tile_work);
+    const int64_t per_chunk = std::clamp(tiles / 16, least, std::max(4 * divide_up(chunk_work, tile_work), least));
+    const int64_t block_bytes = second_cache_bytes() / 2;
+    const int64_t most_rows = std::max<int64_t>(block_bytes / (height * depth * static_cast<int64_t>(sizeof(T))), 1);
+    const int64_t row_chunks = divide_up(row_tiles, std::min({row_tiles, per_chunk, most_rows}));
+    const int64_t panels_per_chunk =
+        std::clamp<int64_t>(per_chunk / divide_up(row_tiles, row_chunks), 1, panels);
     const int64_t panel_chunks = divide_up(panels, panels_per_chunk);
 
     parallel_for(row_chunks * panel_chunks, [&](int64_t chunk) {
-      const int64_t i0 = row_tiles * (chunk % row_chunks) / row_chunks;
-      const int64_t i1 = row_tiles * (chunk % row_chunks + 1) / row_chunks;
-      const int64_t j0 = panels * (chunk / row_chunks) / panel_chunks;
-      const int64_t j1 = panels * (chunk / row_chunks + 1) / panel_chunks;
+      const int64_t i0 = row_tiles * (chunk / panel_chunks) / row_chunks;
+      const int64_t i1 = row_tiles * (chunk / panel_chunks + 1) / row_chunks;
+      const int64_t j0 = panels * (chunk % panel_chunks) / panel_chunks;
+      const int64_t j1 = panels * (chunk % panel_chunks + 1) / panel_chunks;
       TileArguments<T> t{};
       t.k = depth;
       t.c_row = p.c_row;
       t.c_column = p.c_column;
-      t.accumulate = k0 > 0;
+      t.accumulate = pass > 0;
       for (int64_t j = j0; j < j1; ++j) {
         const bool packed = pack_b || (pack_last && j == panels - 1);
         t.b = packed ? packed_b.data() + (j - first_packed) * panel * depth_most : b.data + j * panel;
@@ -140,6 +161,8 @@ void multiply_blocked(const Problem<T>& p) {
           kernel.tile(t);
         }
       }
+      if (pass == passes - 1)
+        finish(p, i0 * height, std::min(p.m, i1 * height), j0 * panel, std::min(p.n, j1 * panel));
     });
   }
 }
@@ -150,7 +173,7 @@ void multiply(const Problem<T>& p) {
   if (p.k == 0) {  // an empty sum
     for (int64_t i = 0; i < p.m; ++i)
       for (int64_t j = 0; j < p.n; ++j) p.c[i * p.c_row + j * p.c_column] = 0;
-    return;
+    return finish(p, 0, p.m, 0, p.n);
   }
   // Dot products want k contiguous on the side with many rows; their packing of the other side must be small.
   constexpr int64_t long_enough = 64;
@@ -161,6 +184,16 @@ void multiply(const Problem<T>& p) {
   // Lanes run along the columns of c: take its longer side, when the other would leave most of a panel idle.
   if (p.n <= narrow_columns && p.m > p.n) return multiply_blocked(transposed(p));
   multiply_blocked(p);
+}
+
+// Takes the product where the format's kernels do: not for vectors and the smallest matrices, which are read faster
+// than they are rounded.
+bool multiply_bfloat16(const Problem<float>& p) {
+  constexpr int64_t least = 16;
+  auto plain = [](const MatrixView<float>& v) { return v.row == 1 || v.column == 1; };
+  if (std::min({p.m, p.n, p.k}) < least || !plain(p.a) || !plain(p.b)) return false;
+  matmul_bfloat16(p.a, p.b, p.m, p.n, p.k, p.epilogue, p.c);
+  return true;
 }
 
 // The index of a matrix of the batch, as offsets into a and b.
@@ -219,7 +252,8 @@ Shape matmul_shape(const Shape& a, const Shape& b) {
 }
 
 template <class T>
-void matmul(const StridedArray<T>& a, const StridedArray<T>& b, T* out) {
+void matmul(const StridedArray<T>& a, const StridedArray<T>& b, T* out, const Epilogue<T>& epilogue,
+            Precision precision) {
   const Shape shape = matmul_shape(a.shape, b.shape);
   const size_t da = a.shape.size(), db = b.shape.size();
   const Shape batch(shape.begin(), shape.end() - 2);
@@ -231,19 +265,25 @@ void matmul(const StridedArray<T>& a, const StridedArray<T>& b, T* out) {
                a.shape[da - 1],
                out,
                b.shape[db - 1],
-               1};
+               1,
+               epilogue};
   // NumPy may give any stride to a dimension of size 1; the choice of algorithm reads them.
   if (p.m == 1) p.a.row = p.k;
   if (p.n == 1) p.b.column = 1;
   if (p.k == 1) p.a.column = p.b.row = 1;
-  if (batch.empty()) return multiply(p);
+  const auto multiply_one = [precision](const Problem<T>& one) {
+    if constexpr (std::is_same_v<T, float>)
+      if (precision == Precision::bfloat16 && multiply_bfloat16(one)) return;
+    multiply(one);
+  };
+  if (batch.empty()) return multiply_one(p);
   const BatchOffsets offsets{batch, batch_strides(a, batch), batch_strides(b, batch)};
   auto one = [&](int64_t index) {
     Problem<T> own = p;
     own.a.data += offsets.a_offset(index);
     own.b.data += offsets.b_offset(index);
     own.c += index * p.m * p.n;
-    multiply(own);
+    multiply_one(own);
   };
   // Few large products share their work among the threads; many small ones are handed out whole.
   const int64_t work = p.m * p.n * std::max<int64_t>(p.k, 1);
@@ -257,7 +297,9 @@ void matmul(const StridedArray<T>& a, const StridedArray<T>& b, T* out) {
   });
 }
 
-template void matmul<float>(const StridedArray<float>&, const StridedArray<float>&, float*);
-template void matmul<double>(const StridedArray<double>&, const StridedArray<double>&, double*);
+#define CHAINRULE_INSTANTIATE(T) \
+  template void matmul<T>(const StridedArray<T>&, const StridedArray<T>&, T*, const Epilogue<T>&, Precision);
+CHAINRULE_INSTANTIATE(float)
+CHAINRULE_INSTANTIATE(double)
 
 }  // namespace chainrule

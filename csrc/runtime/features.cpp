@@ -6,7 +6,7 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -120,6 +120,16 @@ Isa parse_isa(const std::string& name) {
     if (name == isa_name(isa)) return isa;
   throw std::invalid_argument("instruction set '" + name +
                               "' is not known: use baseline, avx2, avx512, avx512_bf16 or amx_bf16");
+}
+
+int64_t second_cache_bytes() {
+  static const int64_t bytes = [] {
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+    if (const long known = sysconf(_SC_LEVEL2_CACHE_SIZE); known > 0) return static_cast<int64_t>(known);
+#endif
+    return int64_t{1} << 20;
+  }();
+  return bytes;
 }
 
 }  // namespace chainrule

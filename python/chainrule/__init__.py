@@ -53,7 +53,7 @@ from chainrule.gates.losses import (
     multiclass_hinge,
     softmax_cross_entropy,
 )
-from chainrule.gates.matmul import linear, matmul
+from chainrule.gates.matmul import linear, linear_relu, matmul
 from chainrule.gates.normalise import batch_norm, layer_norm
 from chainrule.gates.pool import average_pool2d, global_average_pool2d, global_max_pool2d, max_pool2d
 from chainrule.gates.reduce import max, mean, min, var
@@ -62,6 +62,7 @@ from chainrule.gates.shape import concatenate, pad, reshape, stack, transpose
 from chainrule.gates.softmax import log_softmax, logsumexp, softmax
 from chainrule.gates.summation import broadcast_to, sum
 from chainrule.nn.functional_call import functional_call
+from chainrule.precision import autocast
 from chainrule.random import manual_seed
 from chainrule.runtime import (
     get_conv_algorithm,
@@ -81,6 +82,7 @@ __all__ = [
     "abs",
     "add",
     "append_ones",
+    "autocast",
     "average_pool2d",
     "batch_norm",
     "broadcast_to",
@@ -124,6 +126,7 @@ __all__ = [
     "less",
     "less_equal",
     "linear",
+    "linear_relu",
     "linearize",
     "load",
     "log",

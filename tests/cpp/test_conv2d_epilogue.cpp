@@ -171,7 +171,7 @@ TEST_CASE_TEMPLATE("the way back through bias and relu", T, float, double) {
       for (size_t i = 0; i < outputs.size(); i += 7) outputs[i] = quiet_nan<T>;
       const Unaligned<T> dy(small_integers<T>(n, 1)), y(outputs);
       Guarded<T> dz(n), dbias(filters);
-      conv2d_epilogue_gradient<T>(pixels, filters, dy.data(), y.data(), dz.data(), dbias.data());
+      epilogue_gradient<T>(pixels, filters, dy.data(), y.data(), dz.data(), dbias.data());
       CAPTURE(pixels);
       CAPTURE(filters);
       CHECK((dz.intact() && dbias.intact()));

@@ -23,6 +23,7 @@ from chainrule.gates.arithmetic import add, add_tangents
 from chainrule.gates.functions import relu_gradient
 from chainrule.gates.shape import as_array, pad, promoted
 from chainrule.gates.summation import sum
+from chainrule.precision import state
 
 # ---- The window: how stride, padding, dilation and groups are given ------------------------------------------
 
@@ -88,12 +89,13 @@ def window_of(operation, image, kernel, stride, padding, dilation, groups):
 class Conv2d(Gate):
     """y = x * w (+ b) (then relu): dx and dw by their gates, db the sum of dy over images and pixels."""
 
-    def __init__(self, window, relu=False):
+    def __init__(self, window, relu=False, bfloat16=False):
         self.window = window
         self.relu = relu
+        self.bfloat16 = bfloat16
 
     def forward(self, x, w, bias=None):
-        y = _core.conv2d(x, w, bias, self.window, self.relu)
+        y = _core.conv2d(x, w, bias, self.window, self.relu, self.bfloat16)
         self.kept = (x, w, y) if self.relu else (x, w)
         return y
 
@@ -106,22 +108,26 @@ class Conv2d(Gate):
         bias_gradient = None
         has_bias = len(self.inputs) == 3
         if self.relu and has_bias and not (isinstance(gradient, Box) or isinstance(self.kept[2], Box)):
-            gradient, bias_gradient = _core.conv2d_epilogue_gradient(gradient, self.kept[2])
+            gradient, bias_gradient = _core.epilogue_gradient(gradient, self.kept[2])
         else:
             gradient = self.through_relu(gradient)
             if has_bias and self.wants(2):
                 bias_gradient = sum(gradient, axis=(0, 1, 2))
         gradients = (
-            conv2d_input_gradient(gradient, w, shape_of(x), self.window) if self.wants(0) else None,
-            conv2d_weight_gradient(x, gradient, shape_of(w), self.window) if self.wants(1) else None,
+            conv2d_input_gradient(gradient, w, shape_of(x), self.window, self.bfloat16)
+            if self.wants(0)
+            else None,
+            conv2d_weight_gradient(x, gradient, shape_of(w), self.window, self.bfloat16)
+            if self.wants(1)
+            else None,
         )
         return (*gradients, bias_gradient) if has_bias else gradients
 
     def jvp(self, x_tangent, w_tangent, bias_tangent=None):
         x, w = self.kept[:2]
         tangent = add_tangents(
-            None if x_tangent is None else Conv2d(self.window)(x_tangent, w),
-            None if w_tangent is None else Conv2d(self.window)(x, w_tangent),
+            None if x_tangent is None else Conv2d(self.window, bfloat16=self.bfloat16)(x_tangent, w),
+            None if w_tangent is None else Conv2d(self.window, bfloat16=self.bfloat16)(x, w_tangent),
         )
         if bias_tangent is not None:
             shape, _ = self.kinds[1]
@@ -132,20 +138,25 @@ class Conv2d(Gate):
 class Conv2dInputGradient(Gate):
     """dx from dy and w; with a bias b added to each pixel it is the transposed convolution."""
 
-    def __init__(self, size, window, transposed=False):
+    def __init__(self, size, window, transposed=False, bfloat16=False):
         self.size = size  # (height, width) of dx
         self.window = window
         self.transposed = transposed
+        self.bfloat16 = bfloat16
 
     def forward(self, gradient, w, bias=None):
         self.kept = gradient, w
-        return _core.conv2d_input_gradient(gradient, w, bias, *self.size, self.window, self.transposed)
+        return _core.conv2d_input_gradient(
+            gradient, w, bias, *self.size, self.window, self.transposed, self.bfloat16
+        )
 
     def backward(self, u):
         gradient, w = self.kept
         gradients = (
-            Conv2d(self.window)(u, w) if self.wants(0) else None,
-            conv2d_weight_gradient(u, gradient, shape_of(w), self.window) if self.wants(1) else None,
+            Conv2d(self.window, bfloat16=self.bfloat16)(u, w) if self.wants(0) else None,
+            conv2d_weight_gradient(u, gradient, shape_of(w), self.window, self.bfloat16)
+            if self.wants(1)
+            else None,
         )
         if len(self.inputs) == 3:
             gradients += (sum(u, axis=(0, 1, 2)) if self.wants(2) else None,)
@@ -153,10 +164,12 @@ class Conv2dInputGradient(Gate):
 
     def jvp(self, gradient_tangent, w_tangent, bias_tangent=None):
         gradient, w = self.kept
-        adjoint = Conv2dInputGradient(self.size, self.window)
+        adjoint = Conv2dInputGradient(self.size, self.window, bfloat16=self.bfloat16)
         tangent = add_tangents(
             None if gradient_tangent is None else adjoint(gradient_tangent, w),
-            None if w_tangent is None else Conv2dInputGradient(self.size, self.window)(gradient, w_tangent),
+            None
+            if w_tangent is None
+            else Conv2dInputGradient(self.size, self.window, bfloat16=self.bfloat16)(gradient, w_tangent),
         )
         if bias_tangent is not None:
             shape, dtype = self.kinds[1]
@@ -167,39 +180,44 @@ class Conv2dInputGradient(Gate):
 class Conv2dWeightGradient(Gate):
     """dw from x and dy."""
 
-    def __init__(self, size, window):
+    def __init__(self, size, window, bfloat16=False):
         self.size = size  # (height, width) of the kernel
         self.window = window
+        self.bfloat16 = bfloat16
 
     def forward(self, x, gradient):
         self.kept = x, gradient
-        return _core.conv2d_weight_gradient(x, gradient, *self.size, self.window)
+        return _core.conv2d_weight_gradient(x, gradient, *self.size, self.window, self.bfloat16)
 
     def backward(self, u):
         x, gradient = self.kept
         return (
-            conv2d_input_gradient(gradient, u, shape_of(x), self.window) if self.wants(0) else None,
-            Conv2d(self.window)(x, u) if self.wants(1) else None,
+            conv2d_input_gradient(gradient, u, shape_of(x), self.window, self.bfloat16)
+            if self.wants(0)
+            else None,
+            Conv2d(self.window, bfloat16=self.bfloat16)(x, u) if self.wants(1) else None,
         )
 
     def jvp(self, x_tangent, gradient_tangent):
         x, gradient = self.kept
         return add_tangents(
-            None if x_tangent is None else Conv2dWeightGradient(self.size, self.window)(x_tangent, gradient),
+            None
+            if x_tangent is None
+            else Conv2dWeightGradient(self.size, self.window, self.bfloat16)(x_tangent, gradient),
             None
             if gradient_tangent is None
-            else Conv2dWeightGradient(self.size, self.window)(x, gradient_tangent),
+            else Conv2dWeightGradient(self.size, self.window, self.bfloat16)(x, gradient_tangent),
         )
 
 
-def conv2d_input_gradient(gradient, w, x_shape, window):
+def conv2d_input_gradient(gradient, w, x_shape, window, bfloat16):
     """The adjoint of x -> x * w, at a gradient of the output: an image of `x_shape`."""
-    return Conv2dInputGradient(x_shape[1:3], window)(gradient, w)
+    return Conv2dInputGradient(x_shape[1:3], window, bfloat16=bfloat16)(gradient, w)
 
 
-def conv2d_weight_gradient(x, gradient, w_shape, window):
+def conv2d_weight_gradient(x, gradient, w_shape, window, bfloat16):
     """The adjoint of w -> x * w, at a gradient of the output: weights of `w_shape`."""
-    return Conv2dWeightGradient(w_shape[:2], window)(x, gradient)
+    return Conv2dWeightGradient(w_shape[:2], window, bfloat16)(x, gradient)
 
 
 # ---- The functions -------------------------------------------------------------------------------------------
@@ -262,7 +280,7 @@ def conv2d_relu(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
 def _conv2d(x, w, bias, stride, padding, dilation, groups, relu):
     x, w = as_array(x, "conv2d"), as_array(w, "conv2d", "weights")
     window = window_of("conv2d", shape_of(x), _kernel_size("conv2d", x, w), stride, padding, dilation, groups)
-    gate = Conv2d(window, relu)
+    gate = Conv2d(window, relu, state.bfloat16)
     if bias is None:
         return gate(x, w)
     bias = as_array(bias, "conv2d", "bias")
@@ -332,7 +350,7 @@ def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, dil
         size.append(in_64_bits(name, f"an output {label} of", full - before - after))
     if any(beyond):
         x = pad(x, ((0, 0), (0, beyond[0]), (0, beyond[1]), (0, 0)))
-    gate = Conv2dInputGradient(tuple(size), window, transposed=True)
+    gate = Conv2dInputGradient(tuple(size), window, transposed=True, bfloat16=state.bfloat16)
     if bias is None:
         return gate(x, w)
     bias = as_array(bias, name, "bias")

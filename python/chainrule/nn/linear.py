@@ -6,7 +6,7 @@ import numpy as np
 
 from chainrule.autodiff.box import shape_of
 from chainrule.gates.convolution import integer
-from chainrule.gates.matmul import linear
+from chainrule.gates.matmul import linear, linear_relu
 from chainrule.gates.shape import as_array
 from chainrule.nn.initialise import as_generator, by_name
 from chainrule.nn.module import Module, Parameter
@@ -40,6 +40,14 @@ class Linear(Module):
         self.bias = Parameter(np.zeros(out_features, dtype)) if bias else None
 
     def forward(self, x):
+        return linear(self.check(x), self.weight, self.bias)
+
+    def forward_relu(self, x):
+        """relu(forward(x)), the activation applied on the way to memory."""
+        return linear_relu(self.check(x), self.weight, self.bias)
+
+    def check(self, x):
+        """x as an array of the width that the weight takes."""
         x = as_array(x, "Linear")
         shape = shape_of(x)
         if not shape or shape[-1] != self.weight.shape[0]:
@@ -47,7 +55,7 @@ class Linear(Module):
                 f"Linear: x {shape} has not the {self.weight.shape[0]} features that the weight "
                 f"{self.weight.shape} takes"
             )
-        return linear(x, self.weight, self.bias)
+        return x
 
     def describe(self):
         inputs, outputs = self.weight.shape

@@ -19,7 +19,7 @@ import numpy as np
 
 from chainrule.gates.convolution import Conv2d, Conv2dInputGradient
 from chainrule.gates.index import Index
-from chainrule.gates.matmul import Matmul
+from chainrule.gates.matmul import Linear, Matmul
 from chainrule.gates.normalise import LayerNorm
 from chainrule.gates.pool import AveragePool2d, MaxPool2d
 from chainrule.gates.reduce import Max, Min, Var
@@ -300,4 +300,5 @@ _rules = {
     Concatenate: _concatenated,
     Index: _indexed,
     Matmul: _multiplied,
+    Linear: _multiplied,
 }

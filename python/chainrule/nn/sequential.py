@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from chainrule.nn.activation import ReLU
 from chainrule.nn.convolution import Conv2d
+from chainrule.nn.linear import Linear
 from chainrule.nn.module import Module
 from chainrule.nn.normalise import BatchNorm2d
 from chainrule.nn.observe import observers
+
+FUSED = (Linear, Conv2d, BatchNorm2d)  # layers that can apply a relu themselves
 
 
 class Sequential(Module):
     """Modules one after the other: the output of each is the input of the next.
 
-    A ReLU right after a Conv2d or BatchNorm2d is applied within it, on the way to memory: the same numbers in one
-    pass less.
+    A ReLU right after a Linear, Conv2d or BatchNorm2d is applied within it, on the way to memory: the same numbers
+    in one pass less.
 
     >>> import chainrule as cr
     >>> net = cr.nn.Sequential(cr.nn.Linear(4, 3), cr.nn.ReLU(), cr.nn.Linear(3, 2))
@@ -29,7 +32,7 @@ class Sequential(Module):
         self.steps = []
         for module in modules:
             # Exactly these classes: one derived from them may compute something else.
-            if type(module) is ReLU and self.steps and type(self.steps[-1]) in (Conv2d, BatchNorm2d):
+            if type(module) is ReLU and self.steps and type(self.steps[-1]) in FUSED:
                 self.steps[-1] = self.steps[-1].forward_relu
             else:
                 self.steps.append(module)

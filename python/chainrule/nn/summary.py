@@ -18,7 +18,7 @@ import numpy as np
 from chainrule.autodiff.box import Box, recording, shape_of, unbox
 from chainrule.autodiff.graph import Graph, Node
 from chainrule.gates.convolution import Conv2d, Conv2dInputGradient
-from chainrule.gates.matmul import Matmul
+from chainrule.gates.matmul import Linear, Matmul
 from chainrule.gates.shape import as_sizes
 from chainrule.nn.module import Module, Parameter
 from chainrule.nn.normalise import Dropout
@@ -304,7 +304,7 @@ def _shape(x) -> tuple[int, ...]:
 def multiply_adds(node) -> int:
     """Those of a gate's product; 0 for gates that are none."""
     gate = node.gate
-    if isinstance(gate, Matmul):
+    if isinstance(gate, (Matmul, Linear)):
         return math.prod(_shape(node)) * _shape(node.inputs[0])[-1]
     if isinstance(gate, Conv2d):
         return math.prod(_shape(node)) * math.prod(_shape(node.inputs[1])[:3])

@@ -173,6 +173,22 @@ def loss_cases():
 CROSS_ENTROPY, HINGE = loss_cases()
 
 
+def linear_cases():
+    return [
+        case(
+            f"{'bias' if bias else 'no bias'}{', relu' if relu else ''}",
+            cr.linear_relu if relu else cr.linear,
+            lambda x, w, b=0, relu=relu: torch.relu(x @ w + b) if relu else x @ w + b,
+            (normal, size),
+            (normal, (4, 3)),
+            *[(normal, (3,))] * bias,
+        )
+        for size in [(4,), (5, 4), (2, 3, 4), (0, 4)]
+        for bias in (True, False)
+        for relu in (True, False)
+    ]
+
+
 def matmul_cases():
     shapes = [
         ((3, 4), (4, 5)),
@@ -382,6 +398,7 @@ GATES: dict[type, list[Case]] = {
         for size in UNARY_SHAPES
     ],
     matmul.Matmul: matmul_cases(),
+    matmul.Linear: linear_cases(),
     summation.Sum: reduction(cr.sum, lambda x, axes, keepdims: torch.sum(x, axes, keepdim=keepdims)),
     summation.BroadcastTo: [
         case(
@@ -636,11 +653,8 @@ COMPOSITIONS: dict[str, list[Case]] = {
             (normal, (4,)),
         )
     ],
-    "linear": [
-        case("", cr.linear, lambda x, w, b: x @ w + b, (normal, a), (normal, (4, 3)), (normal, (3,)))
-        for a in [(4,), (5, 4), (2, 3, 4), (0, 4)]
-    ]
-    + [case("no bias", cr.linear, lambda x, w: x @ w, (normal, (5, 4)), (normal, (4, 3)))],
+    "linear": [c for c in linear_cases() if "relu" not in c.label],
+    "linear_relu": [c for c in linear_cases() if "relu" in c.label],
     "entropy": [
         case("", cr.entropy, lambda p: -_xlogy(p, p).sum(-1), (distribution, size), nan=False)
         for size in [(4,), (3, 4), (0, 4)]

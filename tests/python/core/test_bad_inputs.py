@@ -244,9 +244,32 @@ BAD = {
         (
             lambda: cr.linear(X, np.ones((4, 4)), np.ones(4)),
             ValueError,
-            "(2, 3) x (4, 4): inner dimensions 3 and 4",
+            "linear: x (2, 3), weight (4, 4): give (..., in) and (in, out)",
         ),
+        (
+            lambda: cr.linear(X, np.ones((7, 3, 4))),
+            ValueError,
+            "linear: x (2, 3), weight (7, 3, 4): give",
+        ),
+        (lambda: cr.linear(1.0, np.ones((3, 4))), ValueError, "linear: x (), weight (3, 4): give"),
         (lambda: cr.linear(X, np.ones((3, 4)), "b"), TypeError, "linear: bias is a str"),
+    ],
+    "linear_relu": [
+        (
+            lambda: cr.linear_relu(X, np.ones((3, 4)), np.ones(5)),
+            ValueError,
+            "linear: weight (3, 4) and bias (5,)",
+        ),
+        (lambda: cr.linear_relu(X, np.ones((4, 4))), ValueError, "linear: x (2, 3), weight (4, 4): give"),
+        (lambda: cr.linear_relu(X, "w"), TypeError, "linear: weight is a str"),
+    ],
+    "autocast": [
+        (
+            lambda: cr.autocast("float16"),
+            ValueError,
+            "autocast: dtype 'float16': give one of float32, bfloat16",
+        ),
+        (lambda: cr.autocast(None), ValueError, "autocast: dtype None: give"),
     ],
     "manual_seed": [
         (lambda: cr.manual_seed(-1), ValueError, "manual_seed: -1 is negative"),
