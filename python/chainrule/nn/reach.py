@@ -270,7 +270,7 @@ def _indexed(gate, inputs, shapes, shape):
 
 
 def _multiplied(gate, inputs, shapes, shape):
-    left, right = inputs
+    left, right = inputs[:2]
     if right is None and (left.placed or not left.mixed):
         return left  # across channels
     found = None
