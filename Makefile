@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 SOURCES := $(shell find csrc python -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.jinja' -o -name '*.npz')
 
-.PHONY: train test test-cpp test-python lint benchmark sanitize sanitize-threads test-aarch64 clean
+.PHONY: train test test-cpp test-python lint benchmark results sanitize sanitize-threads test-aarch64 clean
 
 train: $(VENV)/installed
 	$(BIN)/chainrule train
@@ -97,6 +97,12 @@ benchmark: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/layers.py
 	$(BIN)/python benchmarks/differentiation.py
 	$(BIN)/python benchmarks/footprint.py
+
+# The rows of results/README.md: `make results` trains those that have no result yet, ROW=NAME one, AGAIN=1 anew.
+# The folders of the data are given as MNIST=DIR and CIFAR10=DIR.
+results: $(VENV)/installed-dev
+	$(BIN)/python results/run.py $(ROW) $(if $(MNIST),--mnist "$(MNIST)") $(if $(CIFAR10),--cifar10 "$(CIFAR10)") \
+	  $(if $(AGAIN),--again)
 
 clean:
 	rm -rf build $(VENV)
