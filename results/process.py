@@ -30,7 +30,8 @@ class Part:
 
     Attributes:
         seconds: wall time.
-        peak_mb: the most memory it held, in MB of 2^20 bytes; 0 where its end was not seen.
+        peak_mb: the most memory it held, in MB of 2^20 bytes; 0 where its end was not seen. Linux counts what this
+            process held when it started the other, which is less than any training run takes.
         status: its exit status, negative for a signal; None where its end was not seen.
     """
 

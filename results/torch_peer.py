@@ -109,7 +109,7 @@ def train(settings: TrainSettings, folder: Path, threads: int) -> None:
                 accuracy,
                 F.cross_entropy(scores, labels).item(),
                 (scores.argmax(1) == labels).float().mean().item(),
-                optimizer.param_groups[0]["lr"],
+                job.optimizer.param_groups[0]["lr"],  # after the last step, as chainrule records it
                 time.perf_counter() - started,
                 seen / trained,
                 peak_mb(),
