@@ -69,7 +69,7 @@ SHORT = {
     "fast-cifar10": Short(
         4,
         512,
-        {"epochs": 2, "batch_size": 64, "lr": 0.1, "warmup": 1.0, "precision": "float32"},
+        {"epochs": 2, "batch_size": 64, "lr": 0.1, "warmup": 1.0, "precision": "float32", "tta": "none"},
         loss=0.01,
         points=7,
     ),
