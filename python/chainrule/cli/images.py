@@ -25,7 +25,7 @@ def read_image(
     height, width, channels = shape
     if channels not in MODES:
         raise CommandError(
-            f"predict: the run was trained on images of {channels} channels: image files have 1, 3 or 4"
+            f"image: the run was trained on images of {channels} channels: image files have 1, 3 or 4"
         )
     try:
         with warnings.catch_warnings():
@@ -40,9 +40,9 @@ def read_image(
                 image.load()
             pixels = _converted(image, MODES[channels]).resize((width, height), Image.Resampling.LANCZOS)
     except FileNotFoundError:
-        raise CommandError(f"predict: {path}: no such file") from None
+        raise CommandError(f"image: {path}: no such file") from None
     except Exception as error:  # decoders raise errors of many types on damaged files
-        raise CommandError(f"predict: {path}: no image that can be read: {error}") from None
+        raise CommandError(f"image: {path}: no image that can be read: {error}") from None
     values = np.asarray(pixels, np.float32).reshape(shape)
     if invert:
         values = np.concatenate([255 - values[..., :3], values[..., 3:]], axis=-1)  # of all but transparency

@@ -59,7 +59,7 @@ def run(argv: list[str]) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     # Without the packages there is no parser for training either: its flags are the settings' fields.
-    commands = ("train", "evaluate", "predict")
+    commands = ("train", "evaluate", "predict", "view")
     if argv and argv[0] in commands:
         require_extras()
     arguments = make_parser(argv[0] if argv else "").parse_args(argv)
@@ -102,6 +102,12 @@ def fill_predict(parser: argparse.ArgumentParser) -> None:
     predict.add_arguments(parser)
 
 
+def fill_view(parser: argparse.ArgumentParser) -> None:
+    from chainrule.cli import view
+
+    view.add_arguments(parser)
+
+
 def fill_config(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=config)
 
@@ -110,6 +116,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "train": ("train a classifier and write a run folder with its report", fill_train),
     "evaluate": ("test a trained run", fill_evaluate),
     "predict": ("classify images with a trained run", fill_predict),
+    "view": ("draw what a trained run has learned", fill_view),
     "config": ("show the version, processor features, threads and compiler in use", fill_config),
 }
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 import chainrule
+from chainrule.cli.subject import Stage, Subject
 from chainrule.data import Dataset, Whiten
 from chainrule.models.classifier import Classifier
 from chainrule.train import EpochRecord, Trained
@@ -12,12 +15,13 @@ from chainrule.train.build import MODELS
 from chainrule.train.checkpoint import Checkpoint
 from chainrule.train.config import settings_to_file_values
 from chainrule.train.evaluate import Evaluation, worst_mistakes
-from chainrule.view import Picture, confusion_matrix, filters, templates, to_pixels
+from chainrule.view import Picture, activations, confusion_matrix, feature_maps, filters, templates, to_pixels
 from chainrule.view.plots import Curves
 from chainrule.view.report import Report, render_report
 
 MOST_TEMPLATES = 100
 MOST_MISTAKES = 16
+MOST_MAPS = 12  # of each layer
 MOST_CONFUSED = 1000  # with more classes the matrix would fill the memory and show nothing
 
 
@@ -31,9 +35,10 @@ def report_of(checkpoint: Checkpoint, data: Dataset) -> str:
     last = history[-1]
     count = sum(p.data.size for p in model.parameters())
     best = max(record.test_accuracy for record in history)
-    units, heading, note = ([], "", "")
+    units, word, note = [], "", ""
     if len(checkpoint.image_shape) == 3:
-        units, heading, note = first_weights(trained, MOST_TEMPLATES)
+        units, word, note = first_weights(trained, MOST_TEMPLATES)
+    features, features_note = _features(Subject(trained), data)
     return render_report(
         Report(
             title=f"{settings.data_name}: {MODELS[settings.model].title}",
@@ -64,8 +69,10 @@ def report_of(checkpoint: Checkpoint, data: Dataset) -> str:
             else None,
             classes=checkpoint.classes,
             templates=units,
-            templates_heading=heading,
+            templates_heading=f"{word.capitalize()}: the first layer\u2019s weights",
             templates_note=note,
+            features=features,
+            features_note=features_note,
             mistakes=_mistakes(checkpoint, data, model, result),
             mistakes_note="the probabilities" if MODELS[settings.model].probabilities else "the scores",
             settings=[(name, _shown(value)) for name, value in settings_to_file_values(settings).items()],
@@ -75,13 +82,13 @@ def report_of(checkpoint: Checkpoint, data: Dataset) -> str:
 
 
 def first_weights(trained: Trained, most: int) -> tuple[list[Picture], str, str]:
-    """Pictures of the first layer's filters or templates, at most so many, a heading, and a sentence on how to read
-    them."""
+    """Pictures of the first layer's weights, at most so many, what they are called ('filters' or 'templates'), and a
+    sentence on how to read them."""
     checkpoint, normaliser = trained.checkpoint, trained.normaliser
     weights, kind = trained.model.first_weights(), MODELS[checkpoint.settings.model]
     if kind.images:  # (height, width, channels, filters)
         total, channels = weights.shape[3], weights.shape[2]
-        heading, what, each = "The first layer\u2019s filters", "filters", "filter"
+        word, what, each = "filters", "filters", "filter"
         if channels not in (1, 3):
             weights = weights.mean(axis=2, keepdims=True)
         images = filters(weights[..., :most])
@@ -90,7 +97,7 @@ def first_weights(trained: Trained, most: int) -> tuple[list[Picture], str, str]
             # Weights on principal components say nothing to the eye: show the pixels that they stand for.
             weights = normaliser.projection.astype(weights.dtype) @ weights
         total, channels = weights.shape[1], checkpoint.image_shape[2]
-        heading, what, each = "The first layer\u2019s templates", "classes", "unit"
+        word, what, each = "templates", "classes", "unit"
         if checkpoint.settings.hidden is not None:
             what = "hidden units"
         images = templates(weights[:, :most], checkpoint.image_shape)
@@ -104,7 +111,31 @@ def first_weights(trained: Trained, most: int) -> tuple[list[Picture], str, str]
         note += f" The first {len(images)} of {total} {what}."
     # Numbers stand below; the template of a class has its name.
     captions = checkpoint.classes if what == "classes" else [str(n) for n in range(len(images))]
-    return [Picture(i, c) for i, c in zip(images, captions, strict=False)], heading, note
+    return [Picture(i, c) for i, c in zip(images, captions, strict=False)], word, note
+
+
+def feature_rows(subject: Subject, input: np.ndarray, most: int) -> list[tuple[Stage, list[Picture]]]:
+    """For each layer of maps the pictures of its maps for one input, at most so many."""
+    found = activations(subject.model, input[None], [stage.layer for stage in subject.stages])
+    return [
+        (stage, [Picture(image) for image in feature_maps(found[stage.layer][0][..., :most])])
+        for stage in subject.stages
+    ]
+
+
+def _features(subject: Subject, data: Dataset) -> tuple[list[tuple[str, list[Picture]]], str]:
+    """The feature maps of the first test image for a convolutional net, and a sentence on how to read them."""
+    if not MODELS[subject.checkpoint.settings.model].images:
+        return [], ""
+    image = data.test.images[:1]
+    rows: list[tuple[str, list[Picture]]] = [("image", [Picture(subject.pixels(image[0]))])]
+    for stage, pictures in feature_rows(subject, subject.inputs(image)[0], MOST_MAPS):
+        shown = "" if len(pictures) == stage.shape[2] else f", the first {len(pictures)}"
+        rows.append((f"{stage.layer}: {stage.kinds}, {stage.size}{shown}", pictures))
+    return rows, (
+        "What each layer makes of the first test image: from 0, black, to the map\u2019s largest value, white; where "
+        "values are negative too, 0 is mid-gray."
+    )
 
 
 def curves_of(history: Sequence[EpochRecord]) -> Curves:

@@ -114,7 +114,7 @@ def learning_curve(
         return _svg(figure, name, f"{name} over the epochs on the training and the test set")
 
 
-def learning_curves(runs: Mapping[str, Curves], title: str = "") -> np.ndarray:
+def learning_curves(runs: Mapping[str, Curves]) -> np.ndarray:
     """Several runs' learning curves side by side: their losses, and their errors, 1 - accuracy.
 
     Each run has a colour; test figures are drawn strong, training figures thin. Both axes are logarithmic, so that
@@ -122,7 +122,6 @@ def learning_curves(runs: Mapping[str, Curves], title: str = "") -> np.ndarray:
 
     Args:
         runs: name -> figures, at least one run.
-        title: a line above.
 
     Returns: (H, W, 3) uint8.
 
@@ -131,15 +130,13 @@ def learning_curves(runs: Mapping[str, Curves], title: str = "") -> np.ndarray:
     if not runs:
         raise ValueError("learning_curves: no runs: give at least one")
     with matplotlib.rc_context(STYLE):
-        rows = -(-len(runs) // 3)
+        names = [_shortened(name, 40) for name in runs]
+        columns = min(len(runs), max(1, 110 // (max(map(len, names)) + 8)))
+        rows = -(-len(runs) // columns)
         figure = _figure(10.4, 4.3 + 0.22 * rows)
         left, right = _axes(figure, 1, 2, 1), _axes(figure, 1, 2, 2)
         for i, curves in enumerate(runs.values()):
-            style = {
-                "color": RUN_COLOURS[i % len(RUN_COLOURS)],
-                "linestyle": DASHES[i // len(RUN_COLOURS) % len(DASHES)],
-                "marker": "o" if len(curves.epochs) == 1 else None,
-            }
+            style = _line(i) | {"marker": "o" if len(curves.epochs) == 1 else None}
             errors = (1 - np.asarray(curves.train_accuracy), 1 - np.asarray(curves.test_accuracy))
             for axes, train, test in (
                 (left, curves.train_loss, curves.test_loss),
@@ -155,16 +152,20 @@ def learning_curves(runs: Mapping[str, Curves], title: str = "") -> np.ndarray:
             axes.set_title(name, loc="left", fontsize=11)
         left.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         right.yaxis.set_major_formatter(lambda share, _: f"{round(100 * share, 6):g} %")
-        handles = [
-            Line2D([], [], color=RUN_COLOURS[i % 7], linestyle=DASHES[i // 7 % 3], linewidth=2)
-            for i in range(len(runs))
-        ]
-        names = [_shortened(name, 40) for name in runs]
-        figure.legend(handles, names, loc="outside lower left", ncols=min(3, len(runs)), frameon=False)
-        figure.suptitle(
-            title or "Strong: test; thin: training", x=0.01, ha="left", fontsize=13, fontweight="bold"
-        )
+        handles = [Line2D([], [], linewidth=2, **_line(i)) for i in range(len(runs))]
+        figure.legend(handles, names, loc="outside lower left", ncols=columns, frameon=False)
+        figure.get_layout_engine().set(h_pad=0.12, w_pad=0.12)
+        figure.suptitle("Learning curves", x=0.012, ha="left", fontsize=14, fontweight="bold")
+        right.set_title("strong: test, thin: training", loc="right", fontsize=10, color=COLOURS["muted"])
         return pixels(figure)
+
+
+def _line(i: int) -> dict:
+    """The colour and dashes of run i."""
+    return {
+        "color": RUN_COLOURS[i % len(RUN_COLOURS)],
+        "linestyle": DASHES[i // len(RUN_COLOURS) % len(DASHES)],
+    }
 
 
 def _above_zero(values: Sequence[float]) -> np.ndarray:

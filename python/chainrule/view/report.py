@@ -33,6 +33,8 @@ class Report:
         classes: C names.
         templates: pictures of the first layer's units; none for vector data.
         templates_heading, templates_note: what stands above them, and a sentence on how to read them.
+        features: for a convolutional net (heading, pictures) of each layer's maps for one image; else none.
+        features_note: a sentence on how to read them.
         mistakes: pictures of the worst mistakes; none for vector data.
         mistakes_note: which two numbers stand below each: 'the probabilities'.
         settings: (name, value) pairs.
@@ -51,6 +53,8 @@ class Report:
     templates: Sequence[Picture]
     templates_heading: str
     templates_note: str
+    features: Sequence[tuple[str, Sequence[Picture]]]
+    features_note: str
     mistakes: Sequence[Picture]
     mistakes_note: str
     settings: Sequence[tuple[str, str]]

@@ -17,11 +17,13 @@ from chainrule.view.plots import COLOURS, STYLE, pixels
 
 SCALE = 2  # pixels a unit; every length below is in units
 MARGIN = 20
+LEAST_WIDTH = 460
 GAP = 8  # between pictures
 GROUP_GAP = 20  # between groups of columns
 TITLE, NOTE, HEAD, CAPTION = 17, 11, 11.5, 10  # sizes of text
 LINE = 1.3  # from one line of text to the next, in its size
 WIDE = 0.56  # the mean width of a letter, in its size
+BOLD = 1.1  # how much wider bold letters are, and names full of capitals
 
 
 def sheet(
@@ -40,7 +42,7 @@ def sheet(
 
     Args:
         rows: the pictures, gray or RGB; rows may be of different lengths.
-        title: a line above; what is too long for the page is cut.
+        title: above, on as many lines as it needs.
         note: a paragraph below the title, in gray.
         heads: a name above each column; it may have two lines.
         groups: (name, how many columns), from the left: columns stand apart by groups, each under its name.
@@ -61,22 +63,23 @@ def sheet(
         raise ValueError(f"sheet: {len(names)} names for {len(rows)} rows: give one for each")
     columns = max(map(len, rows))
     starts = _starts(columns, groups, cell)
-    left = max((_width(name, HEAD) for name in names), default=0)
+    left = max((_width(name, HEAD * BOLD) for name in names), default=0)
     left = MARGIN + (left + 12 if names else 0)
-    width = max(left + starts[-1] + cell + MARGIN, 360)
+    width = max(left + starts[-1] + cell + MARGIN, LEAST_WIDTH)
     texts: list[tuple] = []  # x, y, text, size, how it is drawn
 
     y = MARGIN
-    texts.append((MARGIN, y, _cut(title, width - 2 * MARGIN, TITLE * 1.08), TITLE, {"fontweight": "bold"}))
-    y += TITLE * LINE
+    lines = _wrapped(title, width - 2 * MARGIN, TITLE * BOLD)
+    texts.append((MARGIN, y, "\n".join(lines), TITLE, {"fontweight": "bold", "linespacing": LINE}))
+    y += len(lines) * TITLE * LINE
     if note:
-        lines = textwrap.wrap(note, int((width - 2 * MARGIN) / (NOTE * WIDE)), break_on_hyphens=False)
+        lines = _wrapped(note, width - 2 * MARGIN, NOTE)
         texts.append(
             (MARGIN, y + 3, "\n".join(lines), NOTE, {"color": COLOURS["muted"], "linespacing": LINE})
         )
         y += 3 + len(lines) * NOTE * LINE
     y += 12
-    if groups:
+    if any(name for name, _ in groups):
         first = 0
         for name, count in groups:
             middle = left + (starts[first] + starts[first + count - 1] + cell) / 2
@@ -123,6 +126,10 @@ def _starts(columns: int, groups: Sequence[tuple[str, int]], cell: int) -> list[
     for i in range(1, columns):
         starts.append(starts[-1] + cell + (GROUP_GAP if i in apart else GAP))
     return starts
+
+
+def _wrapped(text: str, width: float, size: float) -> list[str]:
+    return textwrap.wrap(text, int(width / (size * WIDE)), break_on_hyphens=False) or [""]
 
 
 def _width(text: str, size: float) -> float:

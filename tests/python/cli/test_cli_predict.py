@@ -65,12 +65,12 @@ def test_predict_wants_images_that_can_be_read(command, refused, trained, digits
     (place / "empty.png").write_bytes(b"")
     (place / "folder.png").mkdir()
     for name, message in [
-        ("absent.png", "predict: absent.png: no such file"),
-        ("cut.png", "predict: cut.png: no image that can be read"),
-        ("flip.png", "predict: flip.png: no image that can be read"),
-        ("text.png", "predict: text.png: no image that can be read"),
-        ("empty.png", "predict: empty.png: no image that can be read"),
-        ("folder.png", "predict: folder.png: no image that can be read"),
+        ("absent.png", "image: absent.png: no such file"),
+        ("cut.png", "image: cut.png: no image that can be read"),
+        ("flip.png", "image: flip.png: no image that can be read"),
+        ("text.png", "image: text.png: no image that can be read"),
+        ("empty.png", "image: empty.png: no image that can be read"),
+        ("folder.png", "image: folder.png: no image that can be read"),
         ("n" * 300, "no image that can be read"),
     ]:
         # An image that can be read comes first: nothing is printed before all are.

@@ -289,7 +289,8 @@ def test_train_convolutional_nets_with_all_that_is_theirs(trained, command, plac
     )
     folder = trained("run", "--data", "x.npz", "--model", model, "--epochs", 2, "--lr", "1e-3", *flags)
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
-    assert len([i for i in page.images if "\u2192" not in i["alt"]]) == pictures
+    assert len([i for i in page.images if i["alt"] and "\u2192" not in i["alt"]]) == pictures
+    assert ("Feature maps" in page.headings) == (model != "two-layer")
     tested = command("evaluate", "run")
     assert tested.status == 0
     with open(folder / "metrics.csv", newline="") as file:

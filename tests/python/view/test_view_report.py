@@ -133,6 +133,8 @@ def sample(classes=("cat", "dog"), **changes):
         templates=[Picture(picture, name) for name in classes],
         templates_heading="Templates: the first layer",
         templates_note="How to read them.",
+        features=[("layers.1: 2 maps", [Picture(picture), Picture(picture)])],
+        features_note="What layers make of it.",
         mistakes=[Picture(picture, f"{classes[0]} \u2192 {classes[-1]}", "90 % / 1 %")],
         mistakes_note="the probabilities",
         settings=[("lr", "0.1")],
@@ -156,9 +158,17 @@ def check(text):
 
 def test_report_is_well_formed_and_holds_what_it_was_given():
     page = check(render_report(sample()))
-    for text in ("data: model", "softmax cross-entropy", "How to read them.", "90 % / 1 %", "0.1", "NumPy 2"):
+    for text in (
+        "data: model",
+        "softmax cross-entropy",
+        "How to read them.",
+        "layers.1: 2 maps",
+        "90 % / 1 %",
+        "0.1",
+        "NumPy 2",
+    ):
         assert text in page.text
-    assert page.tags.count("img") == 3 and page.tags.count("svg") == 3
+    assert page.tags.count("img") == 5 and page.tags.count("svg") == 3
 
 
 def test_report_takes_any_names():
@@ -187,8 +197,10 @@ def test_report_shows_recall_and_precision_of_each_class():
 
 
 def test_report_leaves_out_what_there_is_not():
-    page = check(render_report(sample(templates=[], mistakes=[])))
-    assert "Templates" not in page.text and "Worst mistakes" not in page.text
+    page = check(render_report(sample(templates=[], features=[], mistakes=[])))
+    assert (
+        "Templates" not in page.text and "Feature maps" not in page.text and "Worst mistakes" not in page.text
+    )
     page = check(render_report(sample(confusion=None)))
     assert "Confusion matrix" not in page.text and "Recall" not in page.text
 
