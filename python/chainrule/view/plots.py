@@ -19,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import Locator, LogLocator, MaxNLocator, NullLocator
 
 # matplotlib writes these colours, and they are then replaced by variables of the same name.
 COLOURS = {
@@ -145,9 +145,11 @@ def learning_curves(runs: Mapping[str, Curves]) -> np.ndarray:
                 axes.plot(curves.epochs, _above_zero(train), linewidth=0.9, alpha=0.55, markersize=3, **style)
                 axes.plot(curves.epochs, _above_zero(test), linewidth=2, markersize=5, **style)
         for axes, name in ((left, "loss"), (right, "error")):
+            low, high = log_range(np.concatenate([line.get_ydata() for line in axes.lines]))
             _over_epochs(axes)
+            axes.set_ylim(low, high)
             axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+            axes.yaxis.set_major_locator(log_ticks(low, high))
             axes.yaxis.set_minor_locator(NullLocator())
             axes.set_title(name, loc="left", fontsize=11)
         left.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -166,6 +168,23 @@ def _line(i: int) -> dict:
         "color": RUN_COLOURS[i % len(RUN_COLOURS)],
         "linestyle": DASHES[i // len(RUN_COLOURS) % len(DASHES)],
     }
+
+
+def log_range(values: np.ndarray) -> tuple[float, float]:
+    """What a logarithmic axis of these values shows, NaN left out: a little more than they take."""
+    values = values[~np.isnan(values)]
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.1, 1.0)
+    margin = max((high / low) ** 0.05, 1.1)
+    return low / margin, high * margin
+
+
+def log_ticks(low: float, high: float) -> Locator:
+    """Where a logarithmic axis from `low` to `high` has its ticks: at least two, and few enough to read."""
+    if high > 1e4 * low:
+        return LogLocator(numticks=8)
+    if high > 5 * low:
+        return LogLocator(subs=(1, 2, 5), numticks=12)
+    return MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10])  # 1, 2 and 5 of each decade would be too few
 
 
 def _above_zero(values: Sequence[float]) -> np.ndarray:

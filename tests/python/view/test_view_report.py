@@ -7,9 +7,18 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chainrule.view import Picture
-from chainrule.view.plots import MOST_CLASSES, confusion_plot, learning_curve
+from chainrule.view.plots import (
+    MOST_CLASSES,
+    confusion_plot,
+    learning_curve,
+    learning_curves,
+    log_range,
+    log_ticks,
+)
 from chainrule.view.report import Curves, Report, render_report
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -46,6 +55,28 @@ def test_learning_curve_takes_figures_of_any_size(values):
     ET.fromstring(learning_curve("loss", [1, 2], values, values, percent=False))
     share = np.clip(values, 0, 1)
     ET.fromstring(learning_curve("accuracy", [1, 2], share, share, percent=True))
+
+
+@given(st.floats(1e-30, 1e6), st.floats(1, 1e30))
+def test_logarithmic_axes_have_ticks_enough_and_not_too_many(least, ratio):
+    low, high = log_range(np.array([least * ratio, np.nan, least]))
+    assert 0 < low < least <= least * ratio < high
+    ticks = [t for t in log_ticks(low, high).tick_values(low, high) if low <= t <= high]
+    assert 2 <= len(ticks) <= 13
+
+
+def test_learning_curves_of_several_runs_take_figures_of_any_size():
+    def of(epochs, loss, accuracy):
+        return Curves(range(1, epochs + 1), *[[loss] * epochs] * 2, *[[accuracy] * epochs] * 2)
+
+    one = learning_curves({"a": of(3, 0.5, 0.9)})
+    assert one.dtype == np.uint8 and one.shape[2] == 3 and (one[0] == 255).all()
+    # Nothing wrong, no epoch but one, a loss that diverged, and more runs than colours.
+    others = {"b": of(1, 0.0, 1.0), "c": of(2, float("nan"), 0.1), "d $x$": of(2, 1e30, 0.0)}
+    many = learning_curves({f"run {i}": of(2, 1.0 + i, i / 20) for i in range(15)} | others)
+    assert many.shape[1] == one.shape[1] and many.shape[0] > one.shape[0]
+    with pytest.raises(ValueError, match="no runs: give at least one"):
+        learning_curves({})
 
 
 def test_plots_are_the_same_text_every_time():
