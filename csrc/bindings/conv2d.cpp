@@ -61,7 +61,8 @@ const T* bias_data(const char* operation, Operand* bias, int64_t channels) {
 }
 
 template <class T>
-py::object forward(Operand& x, Operand& w, Operand* bias, const Window& window, bool relu, Precision precision) {
+py::object forward(Operand& x, Operand& w, Operand* bias, const Window& window, bool relu,
+                   Precision precision) {
   const Conv2dShape s = shape_of("conv2d", x.shape(), w.shape(), window);
   x.as<T>();
   w.as<T>();
@@ -75,7 +76,7 @@ py::object forward(Operand& x, Operand& w, Operand* bias, const Window& window, 
 
 template <class T>
 py::object input_gradient(const char* operation, Operand& g, Operand& w, Operand* bias, int64_t height,
-                          int64_t width, const Window& window, Precision precision) {
+                          int64_t width, const Window& window, Precision precision, Operand* mask) {
   if (g.dimensions() != 4 || w.dimensions() != 4)
     throw std::invalid_argument(std::string(operation) + ": x " + shape_text(g.shape()) + ", weights " +
                                 shape_text(w.shape()) + ": both have four dimensions");
@@ -85,7 +86,14 @@ py::object input_gradient(const char* operation, Operand& g, Operand& w, Operand
   check_gradient(operation, s, g);
   g.as<T>();
   w.as<T>();
-  const Epilogue<T> epilogue{bias_data<T>(operation, bias, s.channels), false};
+  Epilogue<T> epilogue{bias_data<T>(operation, bias, s.channels), false};
+  if (mask != nullptr) {
+    if (mask->shape() != s.x())
+      throw std::invalid_argument(std::string(operation) + ": mask " + shape_text(mask->shape()) +
+                                  " for x of " + shape_text(s.x()) + ": give one value for each");
+    mask->as<T>();
+    epilogue.mask = mask->data<T>();
+  }
   T* out;
   py::object result = new_array<T>(s.x(), &out);
   MaybeUnlocked unlocked(s.work());
@@ -125,8 +133,8 @@ py::tuple epilogue_gradient(Operand& g, Operand& y) {
   py::object through = new_array<T>(y.shape(), &dz), bias = new_array<T>(Shape{filters}, &dbias);
   {
     MaybeUnlocked unlocked(y.elements());
-    chainrule::epilogue_gradient<T>(filters > 0 ? y.elements() / filters : 0, filters, g.data<T>(), y.data<T>(),
-                                dz, dbias);
+    chainrule::epilogue_gradient<T>(filters > 0 ? y.elements() / filters : 0, filters, g.data<T>(),
+                                    y.data<T>(), dz, dbias);
   }
   return py::make_tuple(through, bias);
 }
@@ -155,28 +163,33 @@ void bind_conv2d(py::module_& m) {
         return common_dtype(a, w) == Dtype::float32 ? forward<float>(a, w, b.get(), window, relu, precision)
                                                     : forward<double>(a, w, b.get(), window, relu, precision);
       },
-      py::arg("x"), py::arg("weights"), py::arg("bias"), py::arg("window"), py::arg("relu"), py::arg("bfloat16") = false);
+      py::arg("x"), py::arg("weights"), py::arg("bias"), py::arg("window"), py::arg("relu"),
+      py::arg("bfloat16") = false);
   m.def(
       "conv2d_input_gradient",
       [](py::handle gradient, py::handle weights, py::handle bias, int64_t height, int64_t width,
-         const Window& window, bool transposed, bool bfloat16) {
+         const Window& window, bool transposed, bool bfloat16, py::handle mask) {
         const Precision precision = precision_of(bfloat16);
         const char* operation = transposed ? "conv_transpose2d" : "conv2d_input_gradient";
         Operand g(operation, transposed ? "x" : "gradient", gradient), w(operation, "weights", weights);
-        OptionalOperand b(operation, "bias", bias);
+        OptionalOperand b(operation, "bias", bias), m(operation, "mask", mask);
         return common_dtype(g, w) == Dtype::float32
-                   ? input_gradient<float>(operation, g, w, b.get(), height, width, window, precision)
-                   : input_gradient<double>(operation, g, w, b.get(), height, width, window, precision);
+                   ? input_gradient<float>(operation, g, w, b.get(), height, width, window, precision,
+                                           m.get())
+                   : input_gradient<double>(operation, g, w, b.get(), height, width, window, precision,
+                                            m.get());
       },
       py::arg("gradient"), py::arg("weights"), py::arg("bias"), py::arg("height"), py::arg("width"),
-      py::arg("window"), py::arg("transposed"), py::arg("bfloat16") = false);
+      py::arg("window"), py::arg("transposed"), py::arg("bfloat16") = false, py::arg("mask") = py::none());
   m.def(
       "conv2d_weight_gradient",
-      [](py::handle x, py::handle gradient, int64_t height, int64_t width, const Window& window, bool bfloat16) {
+      [](py::handle x, py::handle gradient, int64_t height, int64_t width, const Window& window,
+         bool bfloat16) {
         const Precision precision = precision_of(bfloat16);
         Operand a("conv2d_weight_gradient", "x", x), g("conv2d_weight_gradient", "gradient", gradient);
-        return common_dtype(a, g) == Dtype::float32 ? weight_gradient<float>(a, g, height, width, window, precision)
-                                                    : weight_gradient<double>(a, g, height, width, window, precision);
+        return common_dtype(a, g) == Dtype::float32
+                   ? weight_gradient<float>(a, g, height, width, window, precision)
+                   : weight_gradient<double>(a, g, height, width, window, precision);
       },
       py::arg("x"), py::arg("gradient"), py::arg("height"), py::arg("width"), py::arg("window"),
       py::arg("bfloat16") = false);

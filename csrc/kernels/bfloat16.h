@@ -23,7 +23,9 @@ struct Bfloat16Product {
   int columns;        // at most panel
   const float* bias;  // `columns` values added to each row, or nullptr
   bool relu;          // max(0, .) at the end, which lets NaN through
-  bool accumulate;    // add to out
+  // Where out[i] is `target` + n, that row becomes 0 where mask + n is not positive; mask may be nullptr.
+  const float *mask, *target;
+  bool accumulate;  // add to out
 };
 
 struct Bfloat16Kernels {

@@ -28,7 +28,10 @@ void tap_tile(const TapTile<T>& t) {
   Vec<T> bias[vectors] = {};
   if (t.bias != nullptr)
     for (int v = 0; v < vectors; ++v) bias[v] = load(t.bias + v * lanes<T>);
-  if (t.relu)
+  if (t.mask != nullptr)
+    store_rows<T, rows, vectors>(
+        sums, t.y, t.y_pixel, t.columns, [&](Vec<T> sum, Vec<T>, int v) { return sum + bias[v]; }, t.mask);
+  else if (t.relu)
     store_rows<T, rows, vectors>(sums, t.y, t.y_pixel, t.columns,
                                  [&](Vec<T> sum, Vec<T>, int v) { return positive_part<T>(sum + bias[v]); });
   else
@@ -66,8 +69,14 @@ void weight_tile(const WeightTile<T>& t) {
   for (int64_t i = 0; i < t.height; ++i) {
     const T* x = t.x + i * t.x_row;
     const T* y = t.y + i * t.y_row;
-    for (int64_t j = 0; j < t.width; ++j, x += t.x_pixel, y += t.y_pixel)
+    for (int64_t j = 0; j < t.width; ++j, x += t.x_pixel, y += t.y_pixel) {
+      // Both come from the second cache, a line or two a pixel, which the sums alone do not hide.
+      __builtin_prefetch(x + 12 * t.x_pixel);
+      __builtin_prefetch(x + 12 * t.x_pixel + rows - 1);
+      __builtin_prefetch(y + 12 * t.y_pixel);
+      if (vectors == 2) __builtin_prefetch(y + 12 * t.y_pixel + lanes<T>);
       multiply_add<T, rows, vectors>(sums, x, 1, y);
+    }
   }
   store_rows<T, rows, vectors>(sums, t.out, t.out_row, t.columns,
                                [](Vec<T> sum, Vec<T> before, int) { return before + sum; });

@@ -23,6 +23,7 @@ struct TapTile {
   int rows, columns;  // pixels (at most tile_rows) and filters (at most panel)
   const T* bias;      // `panel` values added to each pixel, or nullptr
   bool relu;          // max(0, .) at the end, which lets NaN through
+  const T* mask;      // lies as y does, which is 0 where it is not positive; or nullptr
 };
 
 // A tile of few filters, too few to fill the lanes: these run along the pixels of a row instead, and the

@@ -33,21 +33,28 @@ inline void multiply_add(Vec<T> (&sums)[rows][vectors], const T* left, int64_t r
   }
 }
 
-// The first `columns` of the sums to rows of consecutive values, each passed through finish(value, v).
+// The first `columns` of the sums to rows of consecutive values, each passed through finish(value, v); 0
+// where the mask, which lies as they do and may be nullptr, is not positive.
 template <class T, int rows, int vectors, class Finish>
-inline void store_rows(const Vec<T> (&sums)[rows][vectors], T* to, int64_t to_row, int columns,
-                       Finish finish) {
+inline void store_rows(const Vec<T> (&sums)[rows][vectors], T* to, int64_t to_row, int columns, Finish finish,
+                       const T* mask = nullptr) {
   constexpr int L = lanes<T>;
 #pragma GCC unroll 12
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) {
       T* at = to + i * to_row + v * L;
+      const T* passes = mask + i * to_row + v * L;
       const int left = columns - v * L;
-      if (left >= L)
-        store<T>(at, finish(sums[i][v], load(at), v));
-      else if (left > 0)
-        store_first<T>(at, finish(sums[i][v], load_first(at, left), v), left);
+      if (left >= L) {
+        Vec<T> value = finish(sums[i][v], load(at), v);
+        if (mask != nullptr) value = load(passes) > T(0) ? value : Vec<T>{};
+        store<T>(at, value);
+      } else if (left > 0) {
+        Vec<T> value = finish(sums[i][v], load_first(at, left), v);
+        if (mask != nullptr) value = load_first(passes, left) > T(0) ? value : Vec<T>{};
+        store_first<T>(at, value, left);
+      }
     }
 }
 

@@ -275,8 +275,8 @@ struct Transforms {
     });
   }
 
-  static void output(const T* products, int64_t plane, int64_t n, const T* bias, bool relu, T* y,
-                     int64_t y_row, int64_t y_pixel, int rows, int columns) {
+  static void output(const T* products, int64_t plane, int64_t n, const T* bias, bool relu, const T* mask,
+                     T* y, int64_t y_row, int64_t y_pixel, int rows, int columns) {
     for_vectors<T>(n, [&](int64_t c, auto get, auto put) {
       Vec<T> p[f * f], half[o * f], out[o * o];
 #pragma GCC unroll 81
@@ -292,7 +292,12 @@ struct Transforms {
         if (relu) out[i] = out[i] <= T(0) ? Vec<T>{} : out[i];
       }
       for (int i = 0; i < rows; ++i)
-        for (int j = 0; j < columns; ++j) put(y + i * y_row + j * y_pixel + c, out[i * o + j]);
+        for (int j = 0; j < columns; ++j) {
+          const int64_t at = i * y_row + j * y_pixel + c;
+          Vec<T> value = out[i * o + j];
+          if (mask != nullptr) value = get(mask + at) > T(0) ? value : Vec<T>{};
+          put(y + at, value);
+        }
     });
   }
 

@@ -31,9 +31,10 @@ struct WinogradTransforms {
   // out[m * plane + c] = (G g G^T)[m], g[i][j] at weights[(i * taps + j) * sample + c]
   void (*weights)(const T* weights, int64_t sample, int64_t n, T* out, int64_t plane);
   // y[i * y_row + j * y_pixel + c] = (A^T p A)[i][j] + bias[c] for i < rows, j < columns, p[f] at
-  // products[f * plane + c]; bias may be nullptr; with relu max(0, .) of that.
-  void (*output)(const T* products, int64_t plane, int64_t n, const T* bias, bool relu, T* y, int64_t y_row,
-                 int64_t y_pixel, int rows, int columns);
+  // products[f * plane + c]; bias may be nullptr; with relu max(0, .) of that; 0 where the mask, which lies
+  // as y does and may be nullptr, is not positive.
+  void (*output)(const T* products, int64_t plane, int64_t n, const T* bias, bool relu, const T* mask, T* y,
+                 int64_t y_row, int64_t y_pixel, int rows, int columns);
   // The adjoint of `output`: out[f * plane + c] = (A g A^T)[f], g[i][j] at pixels[i * outputs + j][c]
   void (*output_adjoint)(const T* const* pixels, int64_t n, T* out, int64_t plane);
   // The adjoint of `weights`: out[(i * taps + j) * sample + c] = (G^T p G)[i][j], p[m] at products[m * plane

@@ -17,15 +17,16 @@ namespace {
 
 std::atomic<ConvAlgorithm> chosen{ConvAlgorithm::automatic};
 
+// `pays`: whether it is expected to be faster.
 template <class T>
-bool use_winograd(const Conv2dShape& s) {
+bool use_winograd(const Conv2dShape& s, bool pays) {
   switch (chosen.load(std::memory_order_relaxed)) {
     case ConvAlgorithm::direct:
       return false;
     case ConvAlgorithm::winograd:
       return has_winograd(s);
     case ConvAlgorithm::automatic:
-      return sizeof(T) == sizeof(float) && winograd_pays(s);
+      return sizeof(T) == sizeof(float) && pays;
   }
   return false;
 }
@@ -66,34 +67,31 @@ template <class T>
 void conv2d(const Conv2dShape& s, const T* x, const T* weights, const Epilogue<T>& epilogue, T* y,
             Precision precision) {
   check_conv2d("conv2d", s);
-  const bool winograd = use_winograd<T>(s);
+  const bool winograd = use_winograd<T>(s, winograd_pays(s));
   if constexpr (std::is_same_v<T, float>)
     if (use_bfloat16<T>(s, precision, winograd)) return conv2d_bfloat16(s, x, weights, epilogue, y);
-  winograd ? conv2d_winograd(s, x, weights, epilogue, y)
-                     : conv2d_direct(s, x, weights, epilogue, y);
+  winograd ? conv2d_winograd(s, x, weights, epilogue, y) : conv2d_direct(s, x, weights, epilogue, y);
 }
 
 template <class T>
 void conv2d_input_gradient(const Conv2dShape& s, const T* dy, const T* weights, const Epilogue<T>& epilogue,
                            T* dx, Precision precision) {
   check_conv2d("conv2d_input_gradient", s);
-  const bool winograd = use_winograd<T>(s) && has_winograd_input_gradient(s);
+  const bool winograd = use_winograd<T>(s, winograd_pays(s)) && has_winograd_input_gradient(s);
   if constexpr (std::is_same_v<T, float>)
     if (use_bfloat16<T>(s, precision, winograd))
       return conv2d_bfloat16_input_gradient(s, dy, weights, epilogue, dx);
-  winograd
-      ? conv2d_winograd_input_gradient(s, dy, weights, epilogue, dx)
-      : conv2d_direct_input_gradient(s, dy, weights, epilogue, dx);
+  winograd ? conv2d_winograd_input_gradient(s, dy, weights, epilogue, dx)
+           : conv2d_direct_input_gradient(s, dy, weights, epilogue, dx);
 }
 
 template <class T>
 void conv2d_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, T* dw, Precision precision) {
   check_conv2d("conv2d_weight_gradient", s);
-  const bool winograd = use_winograd<T>(s);
+  const bool winograd = use_winograd<T>(s, winograd_weight_gradient_pays(s));
   if constexpr (std::is_same_v<T, float>)
     if (use_bfloat16<T>(s, precision, winograd)) return conv2d_bfloat16_weight_gradient(s, x, dy, dw);
-  winograd ? conv2d_winograd_weight_gradient(s, x, dy, dw)
-                     : conv2d_direct_weight_gradient(s, x, dy, dw);
+  winograd ? conv2d_winograd_weight_gradient(s, x, dy, dw) : conv2d_direct_weight_gradient(s, x, dy, dw);
 }
 
 template <class T>
@@ -110,10 +108,11 @@ void epilogue_gradient(int64_t pixels, int64_t filters, const T* dy, const T* y,
   kernel.reduce.sum_rows(sums.data(), parts, filters, dbias, filters);
 }
 
-#define CHAINRULE_INSTANTIATE(T)                                                                          \
-  template void conv2d<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, T*, Precision);                \
-  template void conv2d_input_gradient<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, T*, Precision); \
-  template void conv2d_weight_gradient<T>(const Conv2dShape&, const T*, const T*, T*, Precision);                    \
+#define CHAINRULE_INSTANTIATE(T)                                                                         \
+  template void conv2d<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, T*, Precision);    \
+  template void conv2d_input_gradient<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, T*, \
+                                         Precision);                                                     \
+  template void conv2d_weight_gradient<T>(const Conv2dShape&, const T*, const T*, T*, Precision);        \
   template void epilogue_gradient<T>(int64_t, int64_t, const T*, const T*, T*, T*);
 CHAINRULE_INSTANTIATE(float)
 CHAINRULE_INSTANTIATE(double)

@@ -125,6 +125,8 @@ void run(const Pass& p, const AxisPhase& h, const AxisPhase& w) {
     product.run_count = taps;
     product.rows = (r.i1 - r.i0 - 1) * band.line() + r.j1 - r.j0;
     product.relu = p.epilogue.relu;
+    product.mask = p.epilogue.mask;
+    product.target = p.target;
     std::vector<float*> out(static_cast<size_t>(product.rows), nullptr);
     product.out = out.data();
     for (int64_t k = 0; k < panels; ++k) {
@@ -153,7 +155,9 @@ void fill_unreached(const Pass& p, const AxisPhase& h, const AxisPhase& w) {
                         p.columns;
         for (int64_t c = 0; c < p.columns; ++c) {
           const float value = p.epilogue.bias != nullptr ? p.epilogue.bias[c] : 0.0f;
-          to[c] = p.epilogue.relu && value <= 0.0f ? 0.0f : value;
+          const bool zero = (p.epilogue.relu && value <= 0.0f) ||
+                            (p.epilogue.mask != nullptr && !(p.epilogue.mask[to + c - p.target] > 0.0f));
+          to[c] = zero ? 0.0f : value;
         }
       }
 }

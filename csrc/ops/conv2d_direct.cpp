@@ -29,6 +29,14 @@ struct Pass {
   Epilogue<T> epilogue;
 };
 
+// The epilogue's mask on `count` outputs at `y`, for kernels that do not know of it.
+template <class T>
+void apply_mask(const Pass<T>& p, T* y, int64_t count) {
+  if (p.epilogue.mask == nullptr) return;
+  const T* mask = p.epilogue.mask + (y - p.target);
+  for (int64_t c = 0; c < count; ++c) y[c] = mask[c] > T(0) ? y[c] : T(0);
+}
+
 template <class T>
 void fill_unreached(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
   const int64_t channels = p.groups * p.columns;
@@ -42,6 +50,7 @@ void fill_unreached(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
           const T value = p.epilogue.bias != nullptr ? p.epilogue.bias[c] : T(0);
           to[c] = p.epilogue.relu && value <= T(0) ? T(0) : value;
         }
+        apply_mask(p, to, channels);
       }
 }
 
@@ -119,6 +128,7 @@ void run_tiles(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
             tile.rows = static_cast<int>(columns.begin(part + 1) - j);
             tile.x = x + j * tile.x_pixel;
             tile.y = y + j * tile.y_pixel;
+            if (p.epilogue.mask != nullptr) tile.mask = p.epilogue.mask + (tile.y - p.target);
             kernel.tap_tile(tile);
           }
         }
@@ -175,6 +185,8 @@ void run_planar(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
                  ((r.n * p.target_height + h.first + i * h.step) * p.target_width + w.first + j * w.step) *
                      p.columns;
         kernel.planar_tile(tile);
+        for (int64_t pixel = 0; p.epilogue.mask != nullptr && pixel < tile.pixels; ++pixel)
+          apply_mask(p, tile.y + pixel * tile.y_pixel, p.columns);
       }
   });
 }
@@ -196,13 +208,16 @@ void run_depthwise(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
     std::vector<int64_t> offsets;
     for (const auto& i : h.taps)
       for (const auto& j : w.taps) offsets.push_back(i.offset * band.row() + j.offset * channels);
-    for (int64_t i = r.i0; i < r.i1; ++i)
+    for (int64_t i = r.i0; i < r.i1; ++i) {
+      T* y = p.target +
+             ((r.n * p.target_height + h.first + i * h.step) * p.target_width + w.first + r.j0 * w.step) *
+                 channels;
       kernel.depthwise_row({band.data() + (i - r.i0) * h.source_step * band.row(), w.source_step * channels,
-                            offsets.data(), taps, weights.data(),
-                            p.target + ((r.n * p.target_height + h.first + i * h.step) * p.target_width +
-                                        w.first + r.j0 * w.step) *
-                                           channels,
-                            w.step * channels, r.j1 - r.j0, channels, p.epilogue.bias, p.epilogue.relu});
+                            offsets.data(), taps, weights.data(), y, w.step * channels, r.j1 - r.j0, channels,
+                            p.epilogue.bias, p.epilogue.relu});
+      for (int64_t j = 0; p.epilogue.mask != nullptr && j < r.j1 - r.j0; ++j)
+        apply_mask(p, y + j * w.step * channels, channels);
+    }
   });
 }
 
@@ -382,7 +397,7 @@ void conv2d_direct_weight_gradient(const Conv2dShape& given, const T* x, const T
 
   // Regions of the pixels, each summed on its own: whole images, or where a flattened shape is one long row,
   // parts of that row. A region's x and dy stay in the second cache while all of dw passes over them.
-  constexpr int64_t pixels_per_region = 512;
+  constexpr int64_t pixels_per_region = 256;
   const Split bands(rows, std::max<int64_t>(pixels_per_region / columns, 1)),
       strips(columns, pixels_per_region);
   const int64_t regions = s.batch * bands.parts * strips.parts;

@@ -12,8 +12,10 @@ namespace chainrule {
 bool has_winograd(const Conv2dShape& shape);
 // The gradient of the input: stride 1 alone. For stride 2 it was slower than the direct one.
 bool has_winograd_input_gradient(const Conv2dShape& shape);
-// Whether it is expected to be faster than the direct one.
+// Whether it is expected to be faster than the direct one; for the gradient of the weights, whose tiles of dy
+// are transformed as well.
 bool winograd_pays(const Conv2dShape& shape);
+bool winograd_weight_gradient_pays(const Conv2dShape& shape);
 
 template <class T>
 void conv2d_winograd(const Conv2dShape& shape, const T* x, const T* weights, const Epilogue<T>& epilogue,

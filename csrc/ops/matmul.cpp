@@ -13,8 +13,8 @@ namespace chainrule {
 
 namespace {
 
-// The most of k that one pass takes: passes read and write all of C, and a panel of B of this depth, two vectors
-// wide, streams well from the second cache.
+// The most of k that one pass takes: passes read and write all of C, and a panel of B of this depth, two
+// vectors wide, streams well from the second cache.
 constexpr int64_t depth_block = 2048;
 // Work of one chunk, in multiply-adds: some 20 microseconds, so that handing it out is cheap beside it.
 constexpr int64_t chunk_work = int64_t{1} << 20;
@@ -41,14 +41,15 @@ Problem<T> transposed(const Problem<T>& p) {
 // Bias and activation of rows [i0, i1) and columns [j0, j1) of c, while they are still in the first cache.
 template <class T>
 void finish(const Problem<T>& p, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
-  const auto& [bias, relu] = p.epilogue;
+  const T* bias = p.epilogue.bias;
+  const bool relu = p.epilogue.relu;
   if (bias == nullptr && !relu) return;
   const auto& kernel = kernels<T>().matmul;
   const bool along_columns = p.c_column == 1;
   const int64_t first = along_columns ? j0 : i0, count = (along_columns ? j1 : i1) - first;
   for (int64_t line = along_columns ? i0 : j0; line < (along_columns ? i1 : j1); ++line)
-    kernel.finish(p.c + line * (along_columns ? p.c_row : p.c_column) + first, bias != nullptr ? bias + first : bias,
-                  count, relu);
+    kernel.finish(p.c + line * (along_columns ? p.c_row : p.c_column) + first,
+                  bias != nullptr ? bias + first : bias, count, relu);
 }
 
 // Few columns and contiguous rows of A: dot products along k.
@@ -111,8 +112,8 @@ void multiply_blocked(const Problem<T>& p) {
                   panel, packed_b.data() + (j - first_packed) * panel * depth_most);
     };
     auto pack_rows = [&](int64_t i) {
-      kernel.pack({a.data + i * height * a.row, a.column, a.row}, depth, std::min(height, p.m - i * height), height,
-                  packed_a.data() + i * height * depth_most);
+      kernel.pack({a.data + i * height * a.row, a.column, a.row}, depth, std::min(height, p.m - i * height),
+                  height, packed_a.data() + i * height * depth_most);
     };
     // Both in one loop: a panel of B is `packs` of A.
     if (!pack_b && pack_last) pack_panel(panels - 1);
@@ -123,14 +124,17 @@ void multiply_blocked(const Problem<T>& p) {
         item < b_items ? pack_panel(item) : pack_rows(item - b_items);
     });
 
-    // A chunk is a block of row tiles by a block of panels. Which tiles share a chunk does not touch the bits.
-    // Neighbouring chunks share their rows: a block of A stays in the second cache while panels of B pass by it.
+    // A chunk is a block of row tiles by a block of panels. Which tiles share a chunk does not touch the
+    // bits. Neighbouring chunks share their rows: a block of A stays in the second cache while panels of B
+    // pass by it.
     const int64_t tile_work = height * panel * depth;
     const int64_t tiles = row_tiles * panels;
     const int64_t least = divide_up(smallest_chunk_work, tile_work);
-    const int64_t per_chunk = std::clamp(tiles / 16, least, std::max(4 * divide_up(chunk_work, tile_work), least));
+    const int64_t per_chunk =
+        std::clamp(tiles / 16, least, std::max(4 * divide_up(chunk_work, tile_work), least));
     const int64_t block_bytes = second_cache_bytes() / 2;
-    const int64_t most_rows = std::max<int64_t>(block_bytes / (height * depth * static_cast<int64_t>(sizeof(T))), 1);
+    const int64_t most_rows =
+        std::max<int64_t>(block_bytes / (height * depth * static_cast<int64_t>(sizeof(T))), 1);
     const int64_t row_chunks = divide_up(row_tiles, std::min({row_tiles, per_chunk, most_rows}));
     const int64_t panels_per_chunk =
         std::clamp<int64_t>(per_chunk / divide_up(row_tiles, row_chunks), 1, panels);
@@ -186,8 +190,8 @@ void multiply(const Problem<T>& p) {
   multiply_blocked(p);
 }
 
-// Takes the product where the format's kernels do: not for vectors and the smallest matrices, which are read faster
-// than they are rounded.
+// Takes the product where the format's kernels do: not for vectors and the smallest matrices, which are read
+// faster than they are rounded.
 bool multiply_bfloat16(const Problem<float>& p) {
   constexpr int64_t least = 16;
   auto plain = [](const MatrixView<float>& v) { return v.row == 1 || v.column == 1; };

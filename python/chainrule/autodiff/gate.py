@@ -70,6 +70,10 @@ class Gate:
     roles = None
     # The shape and dtype of each input and of the output, where a transform traced the gate.
     kinds = None
+    # Whether the value is that of a relu, so that `backward` begins with its derivative; and whether the gate has
+    # `backward_fused`, which can leave that out, and can apply it for the gate that made input 0 (see reverse.py).
+    relu = False
+    fuses_relu = False
     # Whether the gate is a linear map of all its inputs together, whose derivative is itself.
     linear = False
     # The rule of forward mode: from the inputs' tangents (None where there is none) the output's. A gate

@@ -92,13 +92,29 @@ def walk(seeds, send, retain_graph: bool) -> None:
         check_unchanged(waiting)
 
     arrived: dict = {}  # sums of the gradients that have come, for gates that wait for more
+    through_relu = set()  # gates whose gradient has gone through their relu
     own = set()  # gates whose sum was made here, and may be added to in place
     for root, gradient in seeds:
         arrived[root] = arrived[root] + gradient if root in arrived else gradient
     ready = [(root, arrived.pop(root)) for root in list(arrived) if waiting[root] == 0]
     while ready:
         gate, upstream = ready.pop()
-        gradients = gate.backward(upstream)
+        if gate.fuses_relu:
+            # Where no other gradient will join it, what goes to a gate that ends in relu may go through that already.
+            source = gate.inputs[0]
+            fuse = (
+                gate.needs[0]
+                and source.is_gate
+                and source.relu
+                and source.fuses_relu
+                and waiting[source] == 1
+                and source not in arrived
+            )
+            gradients, fused = gate.backward_fused(upstream, gate in through_relu, fuse)
+            if fused:
+                through_relu.add(source)
+        else:
+            gradients = gate.backward(upstream)
         if type(gradients) is not tuple or len(gradients) != len(gate.needs):
             gradients = one_each(gate, gradients)
         if not retain_graph:

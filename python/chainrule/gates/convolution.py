@@ -89,6 +89,8 @@ def window_of(operation, image, kernel, stride, padding, dilation, groups):
 class Conv2d(Gate):
     """y = x * w (+ b) (then relu): dx and dw by their gates, db the sum of dy over images and pixels."""
 
+    fuses_relu = True
+
     def __init__(self, window, relu=False, bfloat16=False):
         self.window = window
         self.relu = relu
@@ -104,24 +106,33 @@ class Conv2d(Gate):
         return relu_gradient(gradient, self.kept[2]) if self.relu else gradient
 
     def backward(self, gradient):
+        return self.backward_fused(gradient, False, False)[0]
+
+    def backward_fused(self, gradient, behind_relu, fuse):
         x, w = self.kept[:2]
         bias_gradient = None
         has_bias = len(self.inputs) == 3
-        if self.relu and has_bias and not (isinstance(gradient, Box) or isinstance(self.kept[2], Box)):
+        boxed = isinstance(gradient, Box) or any(isinstance(value, Box) for value in self.kept)
+        if not behind_relu and self.relu and has_bias and not boxed:
             gradient, bias_gradient = _core.epilogue_gradient(gradient, self.kept[2])
         else:
-            gradient = self.through_relu(gradient)
+            if not behind_relu:
+                gradient = self.through_relu(gradient)
             if has_bias and self.wants(2):
                 bias_gradient = sum(gradient, axis=(0, 1, 2))
-        gradients = (
-            conv2d_input_gradient(gradient, w, shape_of(x), self.window, self.bfloat16)
-            if self.wants(0)
-            else None,
-            conv2d_weight_gradient(x, gradient, shape_of(w), self.window, self.bfloat16)
-            if self.wants(1)
-            else None,
-        )
-        return (*gradients, bias_gradient) if has_bias else gradients
+        fuse = fuse and not boxed
+        if fuse:
+            dx = _core.conv2d_input_gradient(
+                gradient, w, None, *x.shape[1:3], self.window, False, self.bfloat16, x
+            )
+        else:
+            dx = None
+            if self.wants(0):
+                dx = conv2d_input_gradient(gradient, w, shape_of(x), self.window, self.bfloat16)
+        dw = None
+        if self.wants(1):
+            dw = conv2d_weight_gradient(x, gradient, shape_of(w), self.window, self.bfloat16)
+        return ((dx, dw, bias_gradient) if has_bias else (dx, dw)), fuse
 
     def jvp(self, x_tangent, w_tangent, bias_tangent=None):
         x, w = self.kept[:2]

@@ -9,6 +9,7 @@ from chainrule import _core
 from chainrule.autodiff.box import shape_of
 from chainrule.autodiff.gate import Gate
 from chainrule.gates.convolution import pair
+from chainrule.gates.functions import relu_gradient
 from chainrule.gates.reduce import max, mean
 from chainrule.gates.shape import as_array
 
@@ -16,20 +17,28 @@ from chainrule.gates.shape import as_array
 class MaxPool2d(Gate):
     """y = the largest value of each window, which alone gets its gradient; of equal ones the first."""
 
+    fuses_relu = True
+
     def __init__(self, window):
         self.window = window
 
     def forward(self, x):
         y, indices = _core.max_pool2d(x, self.window)
-        self.kept = indices, x.shape
+        self.kept = indices, x.shape, y
         return y
 
     def backward(self, gradient):
-        indices, shape = self.kept
+        indices, shape, _ = self.kept
         return MaxPool2dScatter(indices, shape, self.window)(gradient)
 
+    def backward_fused(self, gradient, behind_relu, fuse):
+        # The largest of relu's values is positive where its gradient passes relu, and there are fewer of them.
+        if fuse:
+            gradient = relu_gradient(gradient, self.kept[2])
+        return self.backward(gradient), fuse
+
     def jvp(self, tangent):
-        indices, shape = self.kept
+        indices, shape, _ = self.kept
         return MaxPool2dGather(indices, shape, self.window)(tangent)
 
 
