@@ -202,6 +202,7 @@ TEST_CASE_TEMPLATE(
                                 conv_shape(2, same_axis(9, 5), same_axis(9, 5), {24, 25, 1}),
                                 conv_shape(2, same_axis(9, 3, 2), same_axis(9, 3, 2), {24, 24, 1}),
                                 conv_shape(2, same_axis(9, 3, 2), same_axis(9, 3, 2), {64, 50, 1}),
+                                conv_shape(2, same_axis(9, 3, 2), same_axis(9, 3, 2), {128, 130, 1}),
                                 conv_shape(2, same_axis(9, 3), same_axis(9, 3), {24, 24, 3})};
   for (ConvAlgorithm a : {ConvAlgorithm::automatic, ConvAlgorithm::direct, ConvAlgorithm::winograd}) {
     set_conv_algorithm(a);
@@ -215,7 +216,9 @@ TEST_CASE_TEMPLATE(
         CAPTURE(std::string(conv_algorithm_name(a)));
         CAPTURE(text(s));
         const bool exists = pass == Pass::input_gradient ? has_winograd_input_gradient(s) : has_winograd(s);
-        const bool pays = sizeof(T) == sizeof(float) && winograd_pays(s);
+        const bool pays =
+            sizeof(T) == sizeof(float) &&
+            (pass == Pass::weight_gradient ? winograd_weight_gradient_pays(s) : winograd_pays(s));
         const bool winograd =
             exists && (a == ConvAlgorithm::winograd || (a == ConvAlgorithm::automatic && pays));
         CHECK(same_bits(got, plain) == !winograd);
