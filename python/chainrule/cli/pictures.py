@@ -160,7 +160,7 @@ def patches_of(subject: Subject, arguments: argparse.Namespace) -> np.ndarray:
     """For some units of a layer the patches that excite them most, and what guided backpropagation says of each."""
     subject.require_images("patches")
     if arguments.layer is None:
-        subject.require_maps("patches")
+        subject.require_maps("patches", "name a layer of units with --layer")
     layer = arguments.layer or subject.stage_in_the_middle().layer
     total = subject.output_shape(layer)[-1]
     images = subject.data.test.images
@@ -199,12 +199,14 @@ def patches_of(subject: Subject, arguments: argparse.Namespace) -> np.ndarray:
     height, width = found.images.shape[2:4]
     note = (
         f"Of {len(images):,} test images those in which the unit is largest, with its value, each cut to the "
-        f"{height} \u00d7 {width} pixels that it sees."
+        f"{height} \u00d7 {width} pixels that it sees; plain gray lies outside the image."
     )
     if guided:
         note += " Right: what in each it answers to, by guided backpropagation (Springenberg et al., 2015)."
     if unit is None and total > len(order):
-        note += f" The first {len(order)} of {total} units that answer at all."
+        note += (
+            f" Of {total} units the first {len(order)} that are above 0 for any image; another with --unit."
+        )
     return sheet(
         rows,
         title=f"What excites {layer}: {subject.title}",

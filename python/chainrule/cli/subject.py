@@ -203,13 +203,11 @@ class Subject:
         inner = [s for s in with_weights if s.shape[2] != len(self.classes)]
         return (inner or with_weights)[-1]
 
-    def require_maps(self, kind: str) -> None:
-        """Errors: CommandError where the model has no layer of maps."""
+    def require_maps(self, kind: str, instead: str = "it is no convolutional net") -> None:
+        """Errors: CommandError where the model has no layer of maps, which says what to do instead."""
         self.require_images(kind)
         if not any(not s.pooling for s in self.stages):
-            raise CommandError(
-                f"view {kind}: {self.title}: the model has no feature maps: it is no convolutional net"
-            )
+            raise CommandError(f"view {kind}: {self.title}: the model has no feature maps: {instead}")
 
     def output_shape(self, layer: str) -> tuple[int, ...]:
         """Of a layer for one image: (units,) or (height, width, channels). Errors: CommandError where it has none."""

@@ -15,7 +15,7 @@ from chainrule.train import RunFolder
 from chainrule.train.run_folder import replace_file
 from chainrule.view.png import png_bytes
 
-IMAGE = "image files, or numbers of test images, counted from 0"
+IMAGE = "image files, scaled to the run's size, or numbers of test images, counted from 0"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

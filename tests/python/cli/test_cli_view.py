@@ -125,6 +125,14 @@ def test_view_takes_files_and_numbers_alike(command, run, runs, place):
         np.testing.assert_array_equal(other, drawn[0])
 
 
+def test_view_scales_image_files_to_the_size_of_the_run(command, run, place):
+    folder = run("allcnn")
+    Image.fromarray(np.arange(7 * 40 * 3, dtype=np.uint8).reshape(7, 40, 3)).save(place / "wide.png")
+    (example,) = Subject.load(RunFolder.open(folder), None).examples(["wide.png"], False)
+    assert example.pixels.shape == (12, 12, 3) and example.label is None
+    assert command("view", "saliency", folder, "wide.png").status == 0
+
+
 def test_view_shows_the_run_and_not_another(command, run):
     lenet, nin = run("lenet"), run("nin")
     for folder in (lenet, nin):
@@ -229,7 +237,7 @@ def test_view_help_lists_every_kind(command):
         ),
         ("mlp", ["cam", "0"], "view cam: colour, multi-layer perceptron: the model has no feature maps"),
         ("mlp", ["features", "0"], "the model has no feature maps: it is no convolutional net"),
-        ("mlp", ["patches"], "the model has no feature maps"),
+        ("mlp", ["patches"], "the model has no feature maps: name a layer of units with --layer"),
         ("vectors", ["filters"], "view filters: the run was trained on vectors of 64 features"),
         ("vectors", ["saliency", "0"], "trained on vectors of 64 features: there are no images to show"),
         ("vectors", ["patches"], "trained on vectors of 64 features"),
