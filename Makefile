@@ -97,6 +97,7 @@ benchmark: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/layers.py
 	$(BIN)/python benchmarks/differentiation.py
 	$(BIN)/python benchmarks/footprint.py
+	$(BIN)/python benchmarks/augmentation.py
 
 # The rows of results/README.md: `make results` trains those that have no result yet, ROW=NAME one, AGAIN=1 anew.
 # The folders of the data are given as MNIST=DIR and CIFAR10=DIR.

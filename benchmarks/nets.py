@@ -182,6 +182,12 @@ def data(net, batch, seed=1):
     return rng.standard_normal((batch, *net.image), dtype=np.float32), rng.integers(0, 10, batch)
 
 
+def photographs(net, count=20_000, seed=2):
+    """As many random images of the net's size as bytes; of nets that take vectors the images that those stand for."""
+    image = {(3072,): (32, 32, 3), (784,): (28, 28, 1)}.get(net.image, net.image)
+    return np.random.default_rng(seed).integers(0, 256, (count, *image), dtype=np.uint8)
+
+
 def channels_first(built_layers):
     """`built` for engines that keep channels first: convolutions (filters, channels, height, width), linear layers
     (outputs, inputs), whose inputs come channel by channel where they follow a Flatten."""

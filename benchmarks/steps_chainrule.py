@@ -1,6 +1,7 @@
 """The benchmarks' steps in chainrule: one function a case, each returning a step without arguments."""
 
 import contextlib
+import itertools
 
 import nets
 import numpy as np
@@ -85,6 +86,26 @@ def inference(name, batch, output=None):
     if output is not None:
         np.save(output, step())
     return step
+
+
+# ---- Batches of images -----------------------------------------------------------------------------------------
+
+
+def augmentation(name, dtype):
+    """One augmented batch of the net's size, another each time: flip, translation by 2 with reflection, normalised
+    by channel, beforehand ('float32') or on the way ('uint8')."""
+    net = nets.NETS[name]
+    images = nets.photographs(net)
+    standard = cr.data.Standardise("channel").fit(images)
+    settings = {"flip": "random", "translate": 2, "padding": "reflect"}
+    if dtype == "float32":
+        images = standard(images)
+    else:
+        settings["normalise"] = standard
+    augment = cr.data.Augment(**settings)
+    rng = np.random.default_rng(3)
+    numbers = itertools.count()
+    return lambda: augment(images, rng.integers(0, len(images), net.batch), next(numbers))
 
 
 # ---- Single operations -----------------------------------------------------------------------------------------

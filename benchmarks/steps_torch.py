@@ -86,6 +86,35 @@ def inference(name, batch, output=None):
     return step
 
 
+# ---- Batches of images -----------------------------------------------------------------------------------------
+
+
+def augmentation(name):
+    """One augmented batch of the net's size, another each time: flip, translation by 2 with reflection, of images
+    that were normalised and padded beforehand."""
+    net = nets.NETS[name]
+    images = nets.photographs(net)
+    images = torch.from_numpy(images).permute(0, 3, 1, 2).float().sub_(127.5).div_(73.9)
+    count, channels, height, width = images.shape
+    images = nn.functional.pad(images, (2, 2, 2, 2), mode="reflect")
+    generator = torch.Generator().manual_seed(3)
+
+    def draw(most):
+        return torch.randint(0, most, (net.batch,), generator=generator)
+
+    def step():
+        indices, rows, columns, flip = draw(count), draw(5), draw(5), draw(2) == 1
+        batch = torch.empty(net.batch, channels, height, width)
+        for i in range(5):
+            for j in range(5):
+                chosen = (rows == i) & (columns == j)
+                batch[chosen] = images[indices[chosen], :, i : i + height, j : j + width]
+        batch[flip] = batch[flip].flip(-1)
+        return batch.contiguous(memory_format=torch.channels_last)
+
+    return step
+
+
 # ---- Single operations -----------------------------------------------------------------------------------------
 
 
