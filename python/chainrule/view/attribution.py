@@ -162,11 +162,12 @@ def _give_rules(name: str, output: Tensor, rule: str, switches: bool) -> None:
 
 def _set_rule(gate: Gate, rule: Callable) -> None:
     gate.backward = lambda gradient: rule(gate, gradient)
+    gate.fuses_relu = False  # so that the walk asks for `backward`
 
 
 def _share_out(gate: MaxPool2d, gradient: np.ndarray) -> np.ndarray:
     """Each window's value in equal shares to the pixels of the image in it."""
-    _, shape = gate.kept
+    shape = gate.kept[1]
     (kh, kw, sh, sw, top, left, _), (_, height, width, _) = gate.window, shape
     rows, columns = sh * np.arange(gradient.shape[1]) - top, sw * np.arange(gradient.shape[2]) - left
 
