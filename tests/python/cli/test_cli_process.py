@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -73,6 +74,38 @@ def test_process_killed_at_once_leaves_whole_files(command, place, quick):
     process.communicate(timeout=60)
     assert read_checkpoint(place / "run" / "checkpoint.safetensors").epoch >= 1
     assert command("evaluate", "run").status == 0
+
+
+def killed_within_an_epoch(path, *arguments):
+    """Start the command, and kill it as soon as there is a checkpoint; its place in the epoch, None after one."""
+    process = start(*arguments)
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.001)
+    process.kill()
+    process.communicate(timeout=60)
+    return read_checkpoint(path).progress
+
+
+def test_process_killed_within_an_epoch_of_augmented_images_ends_with_the_same_bits(command, place, quick):
+    flags = ["--flip", "random", "--translate", 1, "--cutout", 3, "--batch-size", 4, "--hidden", "10"]
+    flags = ["train", "--quiet", "--epochs", 2, *flags]
+    # The process is killed wherever it is by then: once more in the rare case that it is between two epochs.
+    for attempt in range(5):
+        path = place / f"run-{attempt}" / "checkpoint.safetensors"
+        progress = killed_within_an_epoch(path, *flags, "--checkpoint-every", 5, "--out", path.parent)
+        if progress is not None:
+            break
+    assert progress.batch >= 5
+    assert command("train", "--quiet", "--resume", path.parent, "--threads", 2).status == 0
+    assert command(*flags, "--threads", 1, "--out", "whole").status == 0
+    part, whole = read_checkpoint(path), read_checkpoint(place / "whole" / "checkpoint.safetensors")
+    assert (part.epoch, part.progress, part.generator) == (2, None, whole.generator)
+    assert part.arrays.keys() == whole.arrays.keys()
+    for kind, arrays in whole.arrays.items():
+        assert {k: v.tobytes() for k, v in part.arrays[kind].items()} == {
+            k: v.tobytes() for k, v in arrays.items()
+        }
 
 
 def test_process_that_trains_keeps_others_out_of_its_folder(command, refused, place):
