@@ -182,14 +182,13 @@ void conv2d_bfloat16(const Conv2dShape& given, const float* x, const float* weig
       forward_phases(s.height), forward_phases(s.width));
 }
 
-void conv2d_bfloat16_input_gradient(const Conv2dShape& s, const float* dy, const float* weights,
-                                    const Epilogue<float>& epilogue, float* dx) {
-  // A window that covers the image has many phases of one output each, unlike its flattened form; the bias of
-  // that would repeat, and only the transposed convolution has one.
-  const Conv2dShape plain = epilogue.bias == nullptr ? flattened(s) : s;
-  run({dy, plain.height.output(), plain.width.output(), dx, plain.height.input, plain.width.input,
-       plain.batch, plain.filters, plain.channels, weights, plain.width.kernel, 1, plain.filters, epilogue},
-      gradient_phases(plain.height), gradient_phases(plain.width));
+void conv2d_bfloat16_input_gradient(const Conv2dShape& given, const float* dy, const float* weights,
+                                    const Epilogue<float>& given_epilogue, float* dx) {
+  const Conv2dShape s = flattened(given);
+  const FlattenedEpilogue<float> epilogue(given_epilogue, given.channels, s.channels);
+  run({dy, s.height.output(), s.width.output(), dx, s.height.input, s.width.input, s.batch, s.filters,
+       s.channels, weights, s.width.kernel, 1, s.filters, *epilogue},
+      gradient_phases(s.height), gradient_phases(s.width));
 }
 
 void conv2d_bfloat16_weight_gradient(const Conv2dShape& given, const float* x, const float* dy, float* dw) {

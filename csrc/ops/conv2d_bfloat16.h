@@ -1,7 +1,12 @@
 // Convolution and its two gradients with operands rounded to bfloat16 and sums in float32. One group alone.
 //
-// Each operand is off by at most 2^-9 of itself, so an output that sums n products is off by at most
-// (2^-8 + n 2^-24) times the sum of their absolute values, a little more in the second order.
+// Each operand is off by at most 2^-8 of itself, so an output that sums n products is off by at most
+// (2^-7 + n 2^-24) times the sum of their absolute values, a little more in the second order. Numbers from
+// 2^128 (1 - 2^-9) on become infinite; where the processor's own instructions multiply, those below 2^-126
+// count as 0.
+//
+// NaN and infinities reach the outputs that they meet. In the gradient of the weights they may reach other
+// samples of the kernel too, in the same channels.
 #pragma once
 
 #include "ops/conv2d_direct.h"

@@ -277,14 +277,7 @@ template <class T>
 void conv2d_direct_input_gradient(const Conv2dShape& given, const T* dy, const T* weights,
                                   const Epilogue<T>& given_epilogue, T* dx) {
   const Conv2dShape s = flattened(given);
-  // Where an image became one pixel, its channels' bias repeats for each pixel that it had.
-  Epilogue<T> epilogue = given_epilogue;
-  std::optional<Scratch<T>> repeated;
-  if (epilogue.bias != nullptr && s.channels != given.channels) {
-    repeated.emplace(s.channels);
-    for (int64_t c = 0; c < s.channels; ++c) (*repeated)[c] = given_epilogue.bias[c % given.channels];
-    epilogue.bias = repeated->data();
-  }
+  const FlattenedEpilogue<T> epilogue(given_epilogue, given.channels, s.channels);
   const Pass<T> pass{dy,
                      s.height.output(),
                      s.width.output(),
@@ -301,7 +294,7 @@ void conv2d_direct_input_gradient(const Conv2dShape& given, const T* dy, const T
                      s.group_filters(),
                      1,
                      s.filters,
-                     epilogue};
+                     *epilogue};
   run(pass, gradient_phases(s.height), gradient_phases(s.width));
 }
 

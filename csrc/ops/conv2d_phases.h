@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "ops/conv2d_shape.h"
+#include "ops/epilogue.h"
+#include "runtime/allocator.h"
 #include "runtime/threads.h"
 
 namespace chainrule {
@@ -103,5 +105,24 @@ inline Conv2dShape flattened(Conv2dShape s) {
   }
   return s;
 }
+
+// The epilogue of a flattened shape's channels: where an image became one pixel, its channels' bias repeats
+// for each pixel that it had.
+template <class T>
+class FlattenedEpilogue {
+ public:
+  FlattenedEpilogue(const Epilogue<T>& given, int64_t channels, int64_t flattened_channels)
+      : repeated_(given.bias != nullptr && channels != flattened_channels ? flattened_channels : 0),
+        all_(given) {
+    if (given.bias == nullptr || channels == flattened_channels) return;
+    for (int64_t c = 0; c < flattened_channels; ++c) repeated_[c] = given.bias[c % channels];
+    all_.bias = repeated_.data();
+  }
+  const Epilogue<T>& operator*() const { return all_; }
+
+ private:
+  Scratch<T> repeated_;
+  Epilogue<T> all_;
+};
 
 }  // namespace chainrule

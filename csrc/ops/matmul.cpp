@@ -26,7 +26,9 @@ struct Problem {
   int64_t m, n, k;
   T* c;
   int64_t c_row, c_column;
-  Epilogue<T> epilogue;  // its bias runs along the side of c whose values lie beside each other
+  Epilogue<T> epilogue;
+  bool flipped =
+      false;  // the transpose of what was asked for: values of a row lie c_column apart, the bias along rows
 };
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -35,7 +37,7 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 template <class T>
 Problem<T> transposed(const Problem<T>& p) {
   auto flip = [](MatrixView<T> v) { return MatrixView<T>{v.data, v.column, v.row}; };
-  return {flip(p.b), flip(p.a), p.n, p.m, p.k, p.c, p.c_column, p.c_row, p.epilogue};
+  return {flip(p.b), flip(p.a), p.n, p.m, p.k, p.c, p.c_column, p.c_row, p.epilogue, !p.flipped};
 }
 
 // Bias and activation of rows [i0, i1) and columns [j0, j1) of c, while they are still in the first cache.
@@ -45,7 +47,7 @@ void finish(const Problem<T>& p, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
   const bool relu = p.epilogue.relu;
   if (bias == nullptr && !relu) return;
   const auto& kernel = kernels<T>().matmul;
-  const bool along_columns = p.c_column == 1;
+  const bool along_columns = !p.flipped;  // where values lie beside each other, too
   const int64_t first = along_columns ? j0 : i0, count = (along_columns ? j1 : i1) - first;
   for (int64_t line = along_columns ? i0 : j0; line < (along_columns ? i1 : j1); ++line)
     kernel.finish(p.c + line * (along_columns ? p.c_row : p.c_column) + first,

@@ -21,7 +21,7 @@ class autocast(ContextDecorator):
     With "bfloat16" each operand of a product is rounded to bfloat16 (8 bits of significand, the exponents of float32);
     sums, results, parameters and all other operations stay float32. The gradients of what was computed within it
     are computed in the same precision, wherever `backward` is called. A sum of n products is off by at most
-    (2^-8 + n 2^-24) times the sum of their absolute values.
+    (2^-7 + n 2^-24) times the sum of their absolute values.
 
     The processor's matrix unit (AMX) or dot products of bfloat16 (AVX-512) do the work where it has one
     (`chainrule.show_config`); there some convolutions stay float32 where Winograd's algorithm is faster still.

@@ -12,6 +12,7 @@
 #include <random>
 #include <sstream>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "ops/matmul.h"
@@ -80,12 +81,27 @@ class Guarded {
         return false;
     return true;
   }
-  static constexpr T untouched = static_cast<T>(-1234567.25);
+  static constexpr T untouched = static_cast<T>(std::is_floating_point_v<T> ? -1234567.25 : 54321.0);
 
  private:
   static constexpr int64_t guard = 67;
   int64_t n_;
   std::vector<T> all_;
+};
+
+// Values one element past an aligned address, with nothing allocated behind them: a read past their end is
+// what AddressSanitizer sees.
+template <class T>
+class Unaligned {
+ public:
+  explicit Unaligned(const std::vector<T>& values) : storage_(values.size() + 1) {
+    for (size_t i = 0; i < values.size(); ++i) storage_[i + 1] = values[i];
+  }
+  const T* data() const { return storage_.data() + 1; }
+  T* data() { return storage_.data() + 1; }
+
+ private:
+  std::vector<T> storage_;
 };
 
 // ---- Threads ----------------------------------------------------------------------------------------------

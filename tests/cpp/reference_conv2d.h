@@ -90,6 +90,20 @@ struct Convolution {
   }
 };
 
+// The operations themselves, which choose an algorithm.
+template <class T, chainrule::Precision precision = chainrule::Precision::full>
+constexpr Convolution<T> chosen{
+    "chosen",
+    [](const Conv2dShape& s, const T* x, const T* w, const Epilogue<T>& e, T* y) {
+      chainrule::conv2d<T>(s, x, w, e, y, precision);
+    },
+    [](const Conv2dShape& s, const T* dy, const T* w, const Epilogue<T>& e, T* dx) {
+      chainrule::conv2d_input_gradient<T>(s, dy, w, e, dx, precision);
+    },
+    [](const Conv2dShape& s, const T* x, const T* dy, T* dw) {
+      chainrule::conv2d_weight_gradient<T>(s, x, dy, dw, precision);
+    }};
+
 // body(index in x, index in the weights, index in y) for every product that a convolution sums.
 template <class Body>
 void each_product(const Conv2dShape& s, const Body& body) {
@@ -133,21 +147,6 @@ std::vector<Sum> plain_convolution(Pass pass, const Conv2dShape& s, const T* lef
 }
 
 // ---- Data -------------------------------------------------------------------------------------------------
-
-// Values one element past an aligned address, with nothing allocated behind them: a read past their end is
-// what AddressSanitizer sees.
-template <class T>
-class Unaligned {
- public:
-  explicit Unaligned(const std::vector<T>& values) : storage_(values.size() + 1) {
-    for (size_t i = 0; i < values.size(); ++i) storage_[i + 1] = values[i];
-  }
-  const T* data() const { return storage_.data() + 1; }
-  T* data() { return storage_.data() + 1; }
-
- private:
-  std::vector<T> storage_;
-};
 
 // Integers, so that every order of summation gives the same and one wrong element shows.
 template <class T>

@@ -195,7 +195,6 @@ TEST_CASE_TEMPLATE(
     "a convolution runs whatever algorithm is named, and where it does not exist the direct one", T, float,
     double) {
   const ConvAlgorithm before = conv_algorithm();
-  const Convolution<T> chosen{"chosen", conv2d<T>, conv2d_input_gradient<T>, conv2d_weight_gradient<T>};
   const Convolution<T> direct{"direct", conv2d_direct<T>, conv2d_direct_input_gradient<T>,
                               conv2d_direct_weight_gradient<T>};
   const Conv2dShape shapes[] = {conv_shape(2, same_axis(9, 3), same_axis(9, 3), {25, 24, 1}),
@@ -211,7 +210,7 @@ TEST_CASE_TEMPLATE(
         const Sizes n = sizes(pass, s);
         const std::vector<T> left = normal<T>(n.left, 1), right = normal<T>(n.right, 2);
         std::vector<T> got(static_cast<size_t>(n.out)), plain(got.size());
-        chosen.run(pass, s, left.data(), right.data(), {}, got.data());
+        chosen<T>.run(pass, s, left.data(), right.data(), {}, got.data());
         direct.run(pass, s, left.data(), right.data(), {}, plain.data());
         CAPTURE(std::string(conv_algorithm_name(a)));
         CAPTURE(text(s));

@@ -45,9 +45,6 @@ class WithAlgorithm {
   ConvAlgorithm before_;
 };
 
-template <class T>
-constexpr Convolution<T> operation{"conv2d", conv2d<T>, conv2d_input_gradient<T>, conv2d_weight_gradient<T>};
-
 // Where Winograd's transforms round: within its bound, relative to the largest sum of the products' sizes.
 template <class T>
 std::string check_close(Pass pass, const Conv2dShape& s, bool with_bias, bool relu) {
@@ -55,7 +52,7 @@ std::string check_close(Pass pass, const Conv2dShape& s, bool with_bias, bool re
   const Unaligned<T> left(normal<T>(n.left, 1)), right(normal<T>(n.right, 2)),
       bias(normal<T>(n.out_channels, 3));
   Guarded<T> out(n.out);
-  operation<T>.run(pass, s, left.data(), right.data(), {with_bias ? bias.data() : nullptr, relu}, out.data());
+  chosen<T>.run(pass, s, left.data(), right.data(), {with_bias ? bias.data() : nullptr, relu}, out.data());
   if (!out.intact()) return "wrote outside of its result";
   const std::vector<double> sums = plain_convolution<double>(pass, s, left.data(), right.data());
   double largest = 4;  // the bias
@@ -120,7 +117,7 @@ TEST_CASE_TEMPLATE("convolution of random shapes by every algorithm", T, float, 
         const bool bias = epilogue && draw.one_in(2), relu = epilogue && draw.one_in(2);
         const bool rounds = algorithm != ConvAlgorithm::direct && has_winograd(s);
         const std::string wrong =
-            rounds ? check_close<T>(pass, s, bias, relu) : check_exact(operation<T>, pass, s, bias, relu);
+            rounds ? check_close<T>(pass, s, bias, relu) : check_exact(chosen<T>, pass, s, bias, relu);
         CAPTURE(conv_algorithm_name(algorithm));
         CAPTURE(pass_name(pass));
         CAPTURE(text(s));

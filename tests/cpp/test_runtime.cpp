@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <new>
 #include <thread>
 
@@ -385,10 +386,12 @@ TEST_CASE("shapes are written as Python writes them") {
 // ---- Processor features -----------------------------------------------------------------------------------
 
 TEST_CASE("instruction sets have names, in rising order") {
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) CHECK(parse_isa(isa_name(isa)) == isa);
-  for (const char* wrong : {"", "AVX2", "avx", "avx512f", " baseline", "sse9"})
-    CHECK_THROWS_WITH_AS(parse_isa(wrong), doctest::Contains("is not known: use baseline, avx2 or avx512"),
-                         std::invalid_argument);
+  for (Isa isa : all_isas) CHECK(parse_isa(isa_name(isa)) == isa);
+  for (const char* wrong : {"", "AVX2", "avx", "avx512f", "avx512-bf16", " baseline", "sse9"})
+    CHECK_THROWS_WITH_AS(
+        parse_isa(wrong),
+        doctest::Contains("is not known: use baseline, avx2, avx512, avx512_bf16 or amx_bf16"),
+        std::invalid_argument);
   const std::vector<Isa> found = available_isas();
   REQUIRE(!found.empty());
   CHECK(found.front() == Isa::baseline);
@@ -409,8 +412,8 @@ TEST_CASE("every available instruction set can be used, and no other") {
   const Isa before = active_isa();
   const std::vector<Isa> found = available_isas();
   const std::vector<float> x = small_integers<float>(37 * 41, 1);
-  float sums[3] = {};
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
+  float sums[std::size(all_isas)] = {};
+  for (Isa isa : all_isas) {
     CAPTURE(isa_name(isa));
     if (std::find(found.begin(), found.end(), isa) == found.end()) {
       CHECK_THROWS_WITH_AS(set_active_isa(isa), doctest::Contains("this processor lacks"),

@@ -180,10 +180,10 @@ def linear_cases():
             cr.linear_relu if relu else cr.linear,
             lambda x, w, b=0, relu=relu: torch.relu(x @ w + b) if relu else x @ w + b,
             (normal, size),
-            (normal, (4, 3)),
-            *[(normal, (3,))] * bias,
+            (normal, (4, outputs)),
+            *[(normal, (outputs,))] * bias,
         )
-        for size in [(4,), (5, 4), (2, 3, 4), (0, 4)]
+        for size, outputs in [((4,), 3), ((5, 4), 3), ((5, 4), 1), ((2, 3, 4), 3), ((0, 4), 3)]
         for bias in (True, False)
         for relu in (True, False)
     ]
