@@ -109,10 +109,13 @@ void set_num_threads(int n) {
 namespace {
 
 // A thread whose core another process holds keeps all others waiting at the end of a region, a scheduler's
-// slice of milliseconds for work of microseconds. Where that is seen twice in a row (once may be the waking
-// of a thread that slept), short work stays on the calling thread for a while: forty times as long as was
-// lost, so that looking again costs a twentieth. The bits do not depend on it.
-std::atomic<int64_t> alone_until{0};  // nanoseconds
+// slice of milliseconds for work of microseconds. Where that is seen twice in a row, short work stays on the
+// calling thread for a while: forty times as long as was lost, so that looking again costs a twentieth. A
+// region that follows the last one after a pause does not count: its threads slept, and waking one may take a
+// virtual machine a millisecond. The bits do not depend on any of it.
+std::atomic<int64_t> alone_until{0};      // nanoseconds, as all times here
+std::atomic<int64_t> last_end{0};         // of a region
+constexpr int64_t least_pause = 150'000;  // threads that have spun for less are awake
 std::atomic<bool> held_up_before{false};
 constexpr int64_t times_as_long = 40;
 constexpr int64_t longest_alone = 200'000'000;
@@ -187,6 +190,8 @@ void detail::run_chunks(int64_t chunks, ChunkFunction function, const void* cont
   }
   if (thrown != nullptr) std::rethrow_exception(thrown);
   const int64_t end = now(), wait = end - own_end;
+  const bool awake = start - last_end.exchange(end, std::memory_order_relaxed) < least_pause;
+  if (!awake) return;
   const bool held_up = wait > least_wait && wait > own_end - start;
   const bool again = held_up && held_up_before.load(std::memory_order_relaxed);
   held_up_before.store(held_up && !again, std::memory_order_relaxed);
