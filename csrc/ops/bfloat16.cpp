@@ -63,7 +63,8 @@ void pack_bfloat16_rows(MatrixView<float> a, int64_t rows, int64_t k, int64_t de
   }
 }
 
-void matmul_bfloat16(MatrixView<float> a, MatrixView<float> b, int64_t m, int64_t n, int64_t k, const Epilogue<float>& epilogue, float* c) {
+void matmul_bfloat16(MatrixView<float> a, MatrixView<float> b, int64_t m, int64_t n, int64_t k,
+                     const Epilogue<float>& epilogue, float* c) {
   const auto& kernel = kernel_table().bfloat16;
   const int64_t panel = kernel.panel, panels = (n + panel - 1) / panel,
                 depth = round_up(k, kernel.depth_unit);

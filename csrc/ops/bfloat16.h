@@ -20,6 +20,7 @@ void pack_bfloat16_rows(MatrixView<float> a, int64_t rows, int64_t k, int64_t de
 
 // c = a b with operands rounded to bfloat16 and sums in float32: (m, k) (k, n), rows of c beside each other.
 // One stride of each operand is 1. The error is that of conv2d_bfloat16 with n = k.
-void matmul_bfloat16(MatrixView<float> a, MatrixView<float> b, int64_t m, int64_t n, int64_t k, const Epilogue<float>& epilogue, float* c);
+void matmul_bfloat16(MatrixView<float> a, MatrixView<float> b, int64_t m, int64_t n, int64_t k,
+                     const Epilogue<float>& epilogue, float* c);
 
 }  // namespace chainrule

@@ -11,8 +11,8 @@ namespace chainrule {
 
 // `automatic` takes Winograd where it exists and pays, in float32 alone: float64 is for checks, which want
 // the last digits. A named algorithm that does not exist for a shape gives way to `direct`.
-// Where bfloat16 is asked for it is used on enough channels of one group, unless the processor has mere dot products
-// of it and float32 by Winograd is faster still.
+// Where bfloat16 is asked for it is used on enough channels of one group, unless the processor has mere dot
+// products of it and float32 by Winograd is faster still.
 enum class ConvAlgorithm { automatic, direct, winograd };
 
 void set_conv_algorithm(ConvAlgorithm algorithm);

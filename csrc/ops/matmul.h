@@ -18,8 +18,8 @@ struct StridedArray {
 // broadcast. Throws std::invalid_argument naming both shapes when they clash.
 Shape matmul_shape(const Shape& a, const Shape& b);
 
-// Writes a b to `out`, which is contiguous and has matmul_shape(a.shape, b.shape), with bias (one value a column)
-// and activation on the way to memory. The bits do not depend on the number of threads.
+// Writes a b to `out`, which is contiguous and has matmul_shape(a.shape, b.shape), with bias (one value a
+// column) and activation on the way to memory. The bits do not depend on the number of threads.
 template <class T>
 void matmul(const StridedArray<T>& a, const StridedArray<T>& b, T* out, const Epilogue<T>& epilogue = {},
             Precision precision = Precision::full);

@@ -28,8 +28,8 @@ void set_active_isa(Isa isa);
 // The level with this name; throws std::invalid_argument naming the known ones.
 Isa parse_isa(const std::string& name);
 
-// The size of a core's second-level cache, or 1 MiB where the system does not say. For choices of blocks that touch
-// no result alone.
+// The size of a core's second-level cache, or 1 MiB where the system does not say. For choices of blocks that
+// touch no result alone.
 int64_t second_cache_bytes();
 
 }  // namespace chainrule

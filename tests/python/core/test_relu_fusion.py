@@ -1,5 +1,7 @@
 """The backward pass applies relu's derivative while it writes the gradient that goes to a relu."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -63,7 +65,7 @@ def convolutions(rng, *channels, size=3):
             cr.tensor(0.3 * rng.standard_normal((size, size, a, b)), requires_grad=True),
             cr.tensor(0.1 * rng.standard_normal(b), requires_grad=True),
         )
-        for a, b in zip(channels[:-1], channels[1:], strict=True)
+        for a, b in pairwise(channels)
     ]
 
 
