@@ -53,14 +53,22 @@ def get_conv_algorithm() -> str:
     return _core.conv_algorithm()
 
 
+_BFLOAT16 = {"amx_bf16": "matrix unit (AMX)", "avx512_bf16": "dot products (AVX-512)"}
+
+
 def show_config() -> str:
-    """The version, processor features in use, threads and compiler, as text of one fact a line."""
+    """The version, processor features in use, threads and compiler, as text of one fact a line.
+
+    The line on bfloat16 says how `autocast` computes its products: by the processor's own instructions, or, slower
+    than float32 alone, by float32 ones of rounded operands.
+    """
     from chainrule import __version__
 
     return "\n".join(
         [
             f"chainrule        {__version__}",
             f"instruction set  {_core.active_isa()} (this machine has {', '.join(_core.available_isas())})",
+            f"bfloat16         {_BFLOAT16.get(_core.active_isa(), 'rounded operands, float32 products')}",
             f"threads          {_core.get_num_threads()}",
             f"compiler         {_core.compiler()}",
             f"Python           {platform.python_version()}",

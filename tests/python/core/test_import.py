@@ -131,6 +131,18 @@ def test_show_config_tells_what_it_runs_on():
     assert lines["NumPy"] == np.__version__
 
 
+def test_show_config_tells_how_bfloat16_is_done():
+    ways = {"amx_bf16": "matrix unit (AMX)", "avx512_bf16": "dot products (AVX-512)"}
+    level = cr._core.active_isa()
+    try:
+        for isa in cr._core.available_isas():
+            cr._core.set_active_isa(isa)
+            way = ways.get(isa, "rounded operands, float32 products")
+            assert f"\nbfloat16         {way}\n" in cr.show_config()
+    finally:
+        cr._core.set_active_isa(level)
+
+
 # ---- Docstrings --------------------------------------------------------------------------------------------
 
 
