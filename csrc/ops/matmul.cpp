@@ -175,7 +175,6 @@ void multiply_blocked(const Problem<T>& p) {
 
 template <class T>
 void multiply(const Problem<T>& p) {
-  if (p.m == 0 || p.n == 0) return;
   if (p.k == 0) {  // an empty sum
     for (int64_t i = 0; i < p.m; ++i)
       for (int64_t j = 0; j < p.n; ++j) p.c[i * p.c_row + j * p.c_column] = 0;
@@ -277,17 +276,20 @@ void matmul(const StridedArray<T>& a, const StridedArray<T>& b, T* out, const Ep
   if (p.m == 1) p.a.row = p.k;
   if (p.n == 1) p.b.column = 1;
   if (p.k == 1) p.a.column = p.b.row = 1;
-  const auto multiply_one = [precision](const Problem<T>& one) {
+  const auto multiply_one = [&](const Problem<T>& one) {
     if constexpr (std::is_same_v<T, float>)
       if (precision == Precision::bfloat16 && multiply_bfloat16(one)) return;
     multiply(one);
   };
+  if (p.m == 0 || p.n == 0) return;
   if (batch.empty()) return multiply_one(p);
   const BatchOffsets offsets{batch, batch_strides(a, batch), batch_strides(b, batch)};
   auto one = [&](int64_t index) {
     Problem<T> own = p;
-    own.a.data += offsets.a_offset(index);
-    own.b.data += offsets.b_offset(index);
+    if (p.k > 0) {  // else there may be no memory to point into
+      own.a.data += offsets.a_offset(index);
+      own.b.data += offsets.b_offset(index);
+    }
     own.c += index * p.m * p.n;
     multiply_one(own);
   };
