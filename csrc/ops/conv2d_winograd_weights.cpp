@@ -10,7 +10,6 @@
 
 #include "ops/conv2d_winograd.h"
 #include "ops/winograd_tiles.h"
-#include "runtime/features.h"
 #include "runtime/threads.h"
 
 namespace chainrule {
@@ -74,10 +73,11 @@ struct WeightGradient {
     int64_t count() const { return channels * filters; }
   };
 
-  // The fewest parts of channels and filters whose sums and operands leave a quarter of the second cache
-  // free.
+  // The fewest parts of channels and filters whose sums and operands fit a second cache of 2 MB with room to
+  // spare; none when that takes too many. Sums differ in order between the two ways, so the machine's own
+  // cache has no say.
   Parts parts() const {
-    const int64_t fit = second_cache_bytes() / 4 * 3 / static_cast<int64_t>(sizeof(T));
+    constexpr int64_t fit = (3 << 19) / static_cast<int64_t>(sizeof(T));
     for (int64_t count = 1; count <= most_parts; ++count)
       for (int64_t c = 1; c <= count; ++c) {
         if (count % c != 0) continue;
