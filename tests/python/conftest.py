@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import signal
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 # A file needs it that imports it at its top, or a table that does.
@@ -9,6 +10,12 @@ NEEDS_TORCH = re.compile(
     r"^(import torch|from torch|from gate_table|from gate_cases|from torch_images)", re.MULTILINE
 )
 left_out = []
+
+
+def pytest_configure():
+    # A shell starts what it runs in the background with interrupts ignored, and so would be all processes begun here.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path):
