@@ -6,6 +6,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <optional>
+
 #include "ops/matmul.h"
 #include "runtime/checked.h"
 
@@ -101,6 +103,32 @@ class MaybeUnlocked {
  private:
   PyThreadState* state_ = nullptr;
 };
+
+// An operand for a bias, or nothing for None.
+class OptionalOperand {
+ public:
+  OptionalOperand(const char* operation, const char* argument, py::handle value) {
+    if (!value.is_none()) operand_.emplace(operation, argument, value);
+  }
+  Operand* get() { return operand_ ? &*operand_ : nullptr; }
+
+ private:
+  std::optional<Operand> operand_;
+};
+
+// A bias of `count` values, one for each of what the message calls them; nullptr for none.
+template <class T>
+const T* bias_data(const char* operation, Operand* bias, int64_t count, const char* what) {
+  if (bias == nullptr) return nullptr;
+  bias->as<T>();
+  if (bias->dimensions() != 1 || bias->size(0) != count)
+    throw std::invalid_argument(std::string(operation) + ": bias " + shape_text(bias->shape()) + " for " +
+                                std::to_string(count) + " " + what + ": give (" + std::to_string(count) +
+                                ",)");
+  return bias->data<T>();
+}
+
+inline Precision precision_of(bool bfloat16) { return bfloat16 ? Precision::bfloat16 : Precision::full; }
 
 void bind_runtime(py::module_& m);
 void bind_elementwise(py::module_& m);

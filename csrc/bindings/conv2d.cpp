@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <optional>
 
 #include "bindings/arrays.h"
 
@@ -40,24 +39,10 @@ Conv2dShape shape_of(const char* operation, const Shape& x, const Shape& weights
   return s;
 }
 
-Precision precision_of(bool bfloat16) { return bfloat16 ? Precision::bfloat16 : Precision::full; }
-
 void check_gradient(const char* operation, const Conv2dShape& s, const Operand& g) {
   if (g.shape() != s.y())
     throw std::invalid_argument(std::string(operation) + ": gradient " + shape_text(g.shape()) +
                                 " for an output of " + shape_text(s.y()));
-}
-
-// A bias of `channels` values, or nullptr for None.
-template <class T>
-const T* bias_data(const char* operation, Operand* bias, int64_t channels) {
-  if (bias == nullptr) return nullptr;
-  bias->as<T>();
-  if (bias->dimensions() != 1 || bias->size(0) != channels)
-    throw std::invalid_argument(std::string(operation) + ": bias " + shape_text(bias->shape()) + " for " +
-                                std::to_string(channels) + " filters: give (" + std::to_string(channels) +
-                                ",)");
-  return bias->data<T>();
 }
 
 template <class T>
@@ -66,7 +51,7 @@ py::object forward(Operand& x, Operand& w, Operand* bias, const Window& window, 
   const Conv2dShape s = shape_of("conv2d", x.shape(), w.shape(), window);
   x.as<T>();
   w.as<T>();
-  const Epilogue<T> epilogue{bias_data<T>("conv2d", bias, s.filters), relu};
+  const Epilogue<T> epilogue{bias_data<T>("conv2d", bias, s.filters, "filters"), relu};
   T* out;
   py::object result = new_array<T>(s.y(), &out);
   MaybeUnlocked unlocked(s.work());
@@ -86,7 +71,7 @@ py::object input_gradient(const char* operation, Operand& g, Operand& w, Operand
   check_gradient(operation, s, g);
   g.as<T>();
   w.as<T>();
-  Epilogue<T> epilogue{bias_data<T>(operation, bias, s.channels), false};
+  Epilogue<T> epilogue{bias_data<T>(operation, bias, s.channels, "filters"), false};
   if (mask != nullptr) {
     if (mask->shape() != s.x())
       throw std::invalid_argument(std::string(operation) + ": mask " + shape_text(mask->shape()) +
@@ -138,18 +123,6 @@ py::tuple epilogue_gradient(Operand& g, Operand& y) {
   }
   return py::make_tuple(through, bias);
 }
-
-// An operand for a bias, or nothing for None.
-class OptionalOperand {
- public:
-  OptionalOperand(const char* operation, const char* argument, py::handle value) {
-    if (!value.is_none()) operand_.emplace(operation, argument, value);
-  }
-  Operand* get() { return operand_ ? &*operand_ : nullptr; }
-
- private:
-  std::optional<Operand> operand_;
-};
 
 }  // namespace
 

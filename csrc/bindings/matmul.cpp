@@ -1,7 +1,5 @@
 #include "ops/matmul.h"
 
-#include <optional>
-
 #include "bindings/arrays.h"
 
 namespace chainrule::bindings {
@@ -13,21 +11,12 @@ py::object multiply(py::handle x, py::handle y, py::handle bias, bool relu, bool
   py::object keep_a, keep_b;
   const StridedArray<T> a = strided<T>("matmul", "x", x, keep_a), b = strided<T>("matmul", "y", y, keep_b);
   const Shape shape = matmul_shape(a.shape, b.shape);
-  Epilogue<T> epilogue{nullptr, relu};
-  std::optional<Operand> shift;
-  if (!bias.is_none()) {
-    shift.emplace("matmul", "bias", bias);
-    shift->as<T>();
-    if (shift->dimensions() != 1 || shift->size(0) != shape.back())
-      throw std::invalid_argument("matmul: bias " + shape_text(shift->shape()) + " for " +
-                                  std::to_string(shape.back()) + " columns: give (" +
-                                  std::to_string(shape.back()) + ",)");
-    epilogue.bias = shift->data<T>();
-  }
+  OptionalOperand shift("matmul", "bias", bias);
+  const Epilogue<T> epilogue{bias_data<T>("matmul", shift.get(), shape.back(), "columns"), relu};
   T* out;
   py::object result = new_array<T>(shape, &out);
   MaybeUnlocked unlocked(element_count(shape, "matmul") * a.shape.back());
-  matmul<T>(a, b, out, epilogue, bfloat16 ? Precision::bfloat16 : Precision::full);
+  matmul<T>(a, b, out, epilogue, precision_of(bfloat16));
   return result;
 }
 

@@ -23,10 +23,10 @@ inline void finish_row(const Bfloat16Product& p, const float* sums, float* out) 
     Vec<float> value = load(sums + v * L);
     if (p.accumulate) value += whole ? load(out + v * L) : load_first(out + v * L, left);
     if (p.bias != nullptr) value += whole ? load(p.bias + v * L) : load_first(p.bias + v * L, left);
-    if (p.relu) value = value <= 0.0f ? Vec<float>{} : value;
+    if (p.relu) value = positive_part<float>(value);
     if (p.mask != nullptr) {
       const float* mask = p.mask + (out - p.target) + v * L;
-      value = (whole ? load(mask) : load_first(mask, left)) > 0.0f ? value : Vec<float>{};
+      value = where_positive<float>(whole ? load(mask) : load_first(mask, left), value);
     }
     whole ? store<float>(out + v * L, value) : store_first<float>(out + v * L, value, left);
   }

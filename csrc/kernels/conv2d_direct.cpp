@@ -10,11 +10,6 @@ namespace {
 template <class T>
 constexpr int panel = 2 * lanes<T>;
 
-template <class T>
-inline Vec<T> positive_part(Vec<T> x) {
-  return x <= T(0) ? Vec<T>{} : x;
-}
-
 template <class T, int rows, int vectors>
 void tap_tile(const TapTile<T>& t) {
   Vec<T> sums[rows][vectors];
@@ -118,7 +113,7 @@ void epilogue_gradient(const T* g, const T* y, int64_t rows, int64_t columns, T*
     Vec<T> parts[4] = {};
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t at = i * columns + c;
-      const Vec<T> passed = get(y + at) > T(0) ? get(g + at) : Vec<T>{};
+      const Vec<T> passed = where_positive<T>(get(y + at), get(g + at));
       put(out + at, passed);
       parts[i % 4] += passed;
     }

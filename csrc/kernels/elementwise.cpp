@@ -92,7 +92,7 @@ struct Sigmoid {
 template <class T>
 struct Relu {
   // NaN is not above 0 and not below it either: it stays.
-  static Vec<T> of(Vec<T> x) { return x <= T(0) ? Vec<T>{} : x; }
+  static Vec<T> of(Vec<T> x) { return positive_part<T>(x); }
 };
 
 // The normal distribution's share below x. In float32 by the fit of erfc in Press et al., Numerical Recipes,
@@ -176,7 +176,7 @@ struct Minimum {
 };
 template <class T>
 struct ReluGradient {
-  static Vec<T> of(Vec<T> g, Vec<T> y) { return y > T(0) ? g : Vec<T>{}; }
+  static Vec<T> of(Vec<T> g, Vec<T> y) { return where_positive<T>(y, g); }
 };
 template <class T>
 struct SigmoidGradient {

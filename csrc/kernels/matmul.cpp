@@ -221,15 +221,14 @@ void narrow(const T* a, int64_t a_row, int64_t rows, const T* b, int64_t columns
     for (int64_t j = 0; j < columns; ++j) c[i * c_row + j * c_column] = sum_lanes<T>(sums[i * columns + j]);
 }
 
-// ---- What follows the product
-// -------------------------------------------------------------------------------
+// ---- What follows the product -----------------------------------------------------------------------------
 
 template <class T>
 void finish(T* c, const T* bias, int64_t n, bool relu) {
   for_vectors<T>(n, [&](int64_t j, auto get, auto put) {
     Vec<T> value = get(c + j);
     if (bias != nullptr) value += get(bias + j);
-    if (relu) value = value <= T(0) ? Vec<T>{} : value;
+    if (relu) value = positive_part<T>(value);
     put(c + j, value);
   });
 }

@@ -38,7 +38,7 @@ void standardise(const T* x, int64_t rows, int64_t columns, const T* mean, const
   for (int64_t i = 0; i < rows; ++i, x += columns, y += columns)
     for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
       const Vec<T> value = (get(x + c) - get(mean + c)) * get(scale + c) + get(shift + c);
-      put(y + c, relu ? (value <= T(0) ? Vec<T>{} : value) : value);
+      put(y + c, relu ? positive_part<T>(value) : value);
     });
 }
 
@@ -51,7 +51,7 @@ inline void add_gradient_sums(const T* g, const T* x, const T* y, int64_t rows, 
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t at = i * columns + c;
       Vec<T> value = get(g + at);
-      if constexpr (masked) value = get(y + at) > T(0) ? value : Vec<T>{};
+      if constexpr (masked) value = where_positive<T>(get(y + at), value);
       sums[i % 2] += value;
       products[i % 2] += value * (get(x + at) - centre);
     }
@@ -76,7 +76,7 @@ void gradient(const T* g, const T* x, const T* y, int64_t rows, int64_t columns,
     const int64_t row = i * columns;
     for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
       Vec<T> value = get(g + row + c);
-      if (y != nullptr) value = get(y + row + c) > T(0) ? value : Vec<T>{};
+      if (y != nullptr) value = where_positive<T>(get(y + row + c), value);
       const Vec<T> standard = (get(x + row + c) - get(mean + c)) * get(inverse_deviation + c);
       put(dx + row + c, get(scale + c) * (value - get(mean_g + c) - standard * get(mean_gx + c)));
     });

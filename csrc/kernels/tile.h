@@ -44,15 +44,14 @@ inline void store_rows(const Vec<T> (&sums)[rows][vectors], T* to, int64_t to_ro
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) {
       T* at = to + i * to_row + v * L;
-      const T* passes = mask + i * to_row + v * L;
       const int left = columns - v * L;
       if (left >= L) {
         Vec<T> value = finish(sums[i][v], load(at), v);
-        if (mask != nullptr) value = load(passes) > T(0) ? value : Vec<T>{};
+        if (mask != nullptr) value = where_positive<T>(load(mask + (at - to)), value);
         store<T>(at, value);
       } else if (left > 0) {
         Vec<T> value = finish(sums[i][v], load_first(at, left), v);
-        if (mask != nullptr) value = load_first(passes, left) > T(0) ? value : Vec<T>{};
+        if (mask != nullptr) value = where_positive<T>(load_first(mask + (at - to), left), value);
         store_first<T>(at, value, left);
       }
     }

@@ -289,13 +289,13 @@ struct Transforms {
 #pragma GCC unroll 64
       for (int i = 0; i < o * o; ++i) {
         out[i] += shift;
-        if (relu) out[i] = out[i] <= T(0) ? Vec<T>{} : out[i];
+        if (relu) out[i] = positive_part<T>(out[i]);
       }
       for (int i = 0; i < rows; ++i)
         for (int j = 0; j < columns; ++j) {
           const int64_t at = i * y_row + j * y_pixel + c;
           Vec<T> value = out[i * o + j];
-          if (mask != nullptr) value = get(mask + at) > T(0) ? value : Vec<T>{};
+          if (mask != nullptr) value = where_positive<T>(get(mask + at), value);
           put(y + at, value);
         }
     });

@@ -66,8 +66,7 @@ void pack_bfloat16_rows(MatrixView<float> a, int64_t rows, int64_t k, int64_t de
 void matmul_bfloat16(MatrixView<float> a, MatrixView<float> b, int64_t m, int64_t n, int64_t k,
                      const Epilogue<float>& epilogue, float* c) {
   const auto& kernel = kernel_table().bfloat16;
-  const int64_t panel = kernel.panel, panels = (n + panel - 1) / panel,
-                depth = round_up(k, kernel.depth_unit);
+  const int64_t panel = kernel.panel, panels = divide_up(n, panel), depth = round_up(k, kernel.depth_unit);
   const int64_t panel_values = bfloat16_panel_values(depth);
   Scratch<uint16_t> packed_b(panels * panel_values);
   const int64_t b_chunks = chunk_count(panels, panel_values, 1 << 14);
@@ -79,7 +78,7 @@ void matmul_bfloat16(MatrixView<float> a, MatrixView<float> b, int64_t m, int64_
   // Blocks of rows, rounded by who multiplies them: their panel of sums is read from the second cache.
   const int64_t wanted = (int64_t{1} << 23) / std::max<int64_t>(depth * panels * panel, 1);
   const int64_t rows = round_up(std::clamp<int64_t>(wanted, 1, 512), kernel.row_block);
-  const int64_t chunks = (m + rows - 1) / rows;
+  const int64_t chunks = divide_up(m, rows);
   parallel_for(chunks, [&](int64_t chunk) {
     const int64_t first = chunk * rows, count = std::min(rows, m - first);
     Scratch<uint16_t> packed_a((count + kernel.row_block) * depth);

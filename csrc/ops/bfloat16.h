@@ -5,8 +5,6 @@
 
 namespace chainrule {
 
-inline int64_t round_up(int64_t a, int64_t unit) { return (a + unit - 1) / unit * unit; }
-
 // Values of one packed panel of `depth` (a multiple of the kernels' depth_unit).
 int64_t bfloat16_panel_values(int64_t depth);
 

@@ -94,26 +94,11 @@ void conv2d_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, T* dw
   winograd ? conv2d_winograd_weight_gradient(s, x, dy, dw) : conv2d_direct_weight_gradient(s, x, dy, dw);
 }
 
-template <class T>
-void epilogue_gradient(int64_t pixels, int64_t filters, const T* dy, const T* y, T* dz, T* dbias) {
-  const auto& kernel = kernels<T>();
-  const int64_t parts = std::max<int64_t>(chunk_count(pixels, filters), 1);
-  Scratch<T> sums(parts * filters);
-  if (pixels == 0) std::fill(sums.data(), sums.data() + filters, T(0));
-  parallel_for(pixels == 0 ? 0 : parts, [&](int64_t part) {
-    const int64_t first = pixels * part / parts, at = first * filters;
-    kernel.conv2d.epilogue_gradient(dy + at, y + at, pixels * (part + 1) / parts - first, filters, dz + at,
-                                    sums.data() + part * filters);
-  });
-  kernel.reduce.sum_rows(sums.data(), parts, filters, dbias, filters);
-}
-
 #define CHAINRULE_INSTANTIATE(T)                                                                         \
   template void conv2d<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, T*, Precision);    \
   template void conv2d_input_gradient<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, T*, \
                                          Precision);                                                     \
-  template void conv2d_weight_gradient<T>(const Conv2dShape&, const T*, const T*, T*, Precision);        \
-  template void epilogue_gradient<T>(int64_t, int64_t, const T*, const T*, T*, T*);
+  template void conv2d_weight_gradient<T>(const Conv2dShape&, const T*, const T*, T*, Precision);
 CHAINRULE_INSTANTIATE(float)
 CHAINRULE_INSTANTIATE(double)
 

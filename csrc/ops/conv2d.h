@@ -37,9 +37,4 @@ template <class T>
 void conv2d_weight_gradient(const Conv2dShape& shape, const T* x, const T* dy, T* dw,
                             Precision precision = Precision::full);
 
-// The way back through bias and relu in one pass, for `pixels` rows of `filters`: dz = dy where y > 0, else
-// 0, and dbias its sum over the rows, in an order that the shape fixes.
-template <class T>
-void epilogue_gradient(int64_t pixels, int64_t filters, const T* dy, const T* y, T* dz, T* dbias);
-
 }  // namespace chainrule

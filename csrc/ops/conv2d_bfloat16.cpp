@@ -145,28 +145,14 @@ void run(const Pass& p, const AxisPhase& h, const AxisPhase& w) {
   });
 }
 
-// Outputs that no source reaches: the bias alone.
-void fill_unreached(const Pass& p, const AxisPhase& h, const AxisPhase& w) {
-  for (int64_t n = 0; n < p.batch; ++n)
-    for (int64_t i = 0; i < h.count; ++i)
-      for (int64_t j = 0; j < w.count; ++j) {
-        float* to = p.target +
-                    ((n * p.target_height + h.first + i * h.step) * p.target_width + w.first + j * w.step) *
-                        p.columns;
-        for (int64_t c = 0; c < p.columns; ++c) {
-          const float value = p.epilogue.bias != nullptr ? p.epilogue.bias[c] : 0.0f;
-          const bool zero = (p.epilogue.relu && value <= 0.0f) ||
-                            (p.epilogue.mask != nullptr && !(p.epilogue.mask[to + c - p.target] > 0.0f));
-          to[c] = zero ? 0.0f : value;
-        }
-      }
-}
-
 void run(const Pass& p, const std::vector<AxisPhase>& height, const std::vector<AxisPhase>& width) {
   for (const AxisPhase& h : height)
     for (const AxisPhase& w : width) {
       if (p.batch * h.count * w.count == 0) continue;
-      h.taps.empty() || w.taps.empty() ? fill_unreached(p, h, w) : run(p, h, w);
+      if (h.taps.empty() || w.taps.empty())
+        fill_unreached(p.epilogue, p.target, p.batch, p.target_height, p.target_width, p.columns, h, w);
+      else
+        run(p, h, w);
     }
 }
 

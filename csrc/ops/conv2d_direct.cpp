@@ -1,8 +1,7 @@
 #include "ops/conv2d_direct.h"
 
 #include <algorithm>
-#include <cstring>
-#include <optional>
+#include <vector>
 
 #include "kernels/table.h"
 #include "ops/conv2d_phases.h"
@@ -35,23 +34,6 @@ void apply_mask(const Pass<T>& p, T* y, int64_t count) {
   if (p.epilogue.mask == nullptr) return;
   const T* mask = p.epilogue.mask + (y - p.target);
   for (int64_t c = 0; c < count; ++c) y[c] = mask[c] > T(0) ? y[c] : T(0);
-}
-
-template <class T>
-void fill_unreached(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
-  const int64_t channels = p.groups * p.columns;
-  for (int64_t n = 0; n < p.batch; ++n)
-    for (int64_t i = 0; i < h.count; ++i)
-      for (int64_t j = 0; j < w.count; ++j) {
-        T* to =
-            p.target +
-            ((n * p.target_height + h.first + i * h.step) * p.target_width + w.first + j * w.step) * channels;
-        for (int64_t c = 0; c < channels; ++c) {
-          const T value = p.epilogue.bias != nullptr ? p.epilogue.bias[c] : T(0);
-          to[c] = p.epilogue.relu && value <= T(0) ? T(0) : value;
-        }
-        apply_mask(p, to, channels);
-      }
 }
 
 template <class T>
@@ -237,7 +219,8 @@ void run(const Pass<T>& p, const std::vector<AxisPhase>& height, const std::vect
     for (const AxisPhase& w : width) {
       if (p.batch * h.count * w.count == 0) continue;
       if (h.taps.empty() || w.taps.empty() || p.depth == 0)
-        fill_unreached(p, h, w);
+        fill_unreached(p.epilogue, p.target, p.batch, p.target_height, p.target_width, p.groups * p.columns,
+                       h, w);
       else if (p.groups > 1 && p.depth == 1 && p.columns == 1)
         run_depthwise(p, h, w);
       else if (few_filters(p, w))
@@ -298,135 +281,10 @@ void conv2d_direct_input_gradient(const Conv2dShape& given, const T* dy, const T
   run(pass, gradient_phases(s.height), gradient_phases(s.width));
 }
 
-namespace {
-
-// dw += the contributions of pixels [i0, i1) x [j0, j1) of image n to rows of the gradient of kernel rows
-// [h0, h1): the sums run over the region's pixels in order.
-template <class T>
-void add_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, int64_t dy_channels, const Region& r,
-                         int64_t h0, int64_t h1, T* dw) {
-  const auto& kernel = kernels<T>().conv2d;
-  const int64_t depth = s.group_channels(), columns = s.group_filters();
-  const int64_t row0 = r.i0 * s.height.stride - s.height.before,
-                column0 = r.j0 * s.width.stride - s.width.before;
-  const PaddedBand<T> band(x + r.n * s.height.input * s.width.input * s.channels, s.height.input,
-                           s.width.input, s.channels, row0,
-                           row0 + (r.i1 - r.i0 - 1) * s.height.stride + s.height.span(), column0,
-                           column0 + (r.j1 - r.j0 - 1) * s.width.stride + s.width.span());
-  const T* gradient = dy + ((r.n * s.height.output() + r.i0) * s.width.output() + r.j0) * dy_channels;
-  if (s.groups > 1 && depth == 1 && columns == 1) {
-    std::vector<int64_t> taps;
-    for (int64_t h = h0; h < h1; ++h)
-      for (int64_t w = 0; w < s.width.kernel; ++w)
-        taps.push_back(h * s.height.dilation * band.row() + w * s.width.dilation * s.channels);
-    kernel.depthwise_weights({band.data(), s.height.stride * band.row(), s.width.stride * s.channels,
-                              gradient, s.width.output() * dy_channels, dy_channels, r.i1 - r.i0, r.j1 - r.j0,
-                              s.channels, taps.data(), static_cast<int64_t>(taps.size()),
-                              dw + h0 * s.width.kernel * s.channels});
-    return;
-  }
-  // Samples beside each other are one run of values, cut into tiles.
-  const bool merged = s.groups == 1 && s.width.dilation == 1;
-  const int64_t runs = merged ? 1 : s.width.kernel, run = merged ? s.width.kernel * depth : depth;
-  WeightTile<T> tile{};
-  tile.x_row = s.height.stride * band.row();
-  tile.x_pixel = s.width.stride * s.channels;
-  tile.y_row = s.width.output() * dy_channels;
-  tile.y_pixel = dy_channels;
-  tile.height = r.i1 - r.i0;
-  tile.width = r.j1 - r.j0;
-  tile.out_row = s.filters;
-  const Split strips(run, kernel.tile_rows);
-  for (int64_t g = 0; g < s.groups; ++g)
-    for (int64_t k = 0; k < columns; k += kernel.panel) {
-      tile.y = gradient + g * columns + k;
-      tile.columns = static_cast<int>(std::min<int64_t>(kernel.panel, columns - k));
-      for (int64_t h = h0; h < h1; ++h)
-        for (int64_t w = 0; w < runs; ++w) {
-          const T* from = band.data() + h * s.height.dilation * band.row() +
-                          w * s.width.dilation * s.channels + g * depth;
-          T* to = dw + ((h * s.width.kernel + w) * depth) * s.filters + g * columns + k;
-          for (int64_t part = 0; part < strips.parts; ++part) {
-            const int64_t c = strips.begin(part);
-            tile.rows = static_cast<int>(strips.begin(part + 1) - c);
-            tile.x = from + c;
-            tile.out = to + c * s.filters;
-            kernel.weight_tile(tile);
-          }
-        }
-    }
-}
-
-// dy in memory that may be read past its end: tiles read whole vectors, where `columns` may not fill them.
-// Past a pixel's last channel that meets the next pixel's first, which is harmless, but for the last pixel.
-template <class T>
-class VectorRows {
- public:
-  VectorRows(const T* dy, int64_t values, int64_t columns, int64_t width) : data_(dy) {
-    if (columns % width == 0) return;
-    copy_.emplace(values + 2 * width);
-    std::memcpy(copy_->data(), dy, static_cast<size_t>(values) * sizeof(T));
-    std::fill(copy_->data() + values, copy_->data() + values + 2 * width, T(0));
-    data_ = copy_->data();
-  }
-  const T* data() const { return data_; }
-
- private:
-  const T* data_;
-  std::optional<Scratch<T>> copy_;
-};
-
-}  // namespace
-
-template <class T>
-void conv2d_direct_weight_gradient(const Conv2dShape& given, const T* x, const T* dy, T* dw) {
-  Conv2dShape s = flattened(given);
-  const int64_t values = s.height.kernel * s.width.kernel * s.group_channels() * s.filters;
-  const int64_t rows = s.height.output(), columns = s.width.output();
-  std::fill(dw, dw + values, T(0));
-  if (values == 0 || s.batch * rows * columns == 0) return;
-  const int64_t panel = kernels<T>().conv2d.panel;
-  const VectorRows<T> gradient(dy, s.batch * rows * columns * s.filters, s.group_filters(), panel / 2);
-
-  // Regions of the pixels, each summed on its own: whole images, or where a flattened shape is one long row,
-  // parts of that row. A region's x and dy stay in the second cache while all of dw passes over them.
-  constexpr int64_t pixels_per_region = 256;
-  const Split bands(rows, std::max<int64_t>(pixels_per_region / columns, 1)),
-      strips(columns, pixels_per_region);
-  const int64_t regions = s.batch * bands.parts * strips.parts;
-  const int64_t parts =
-      std::min<int64_t>(regions, std::clamp<int64_t>(
-                                     // Partial sums cost a pass over dw each: few for large weights.
-                                     s.batch * rows * columns / 256, 1, 8));
-  // Where the parts are few, the rows of the kernel and panels of filters are handed out apart as well.
-  const int64_t slices = parts >= 8 ? 1 : s.height.kernel;
-  Scratch<T> sums(parts > 1 ? parts * values : 0);
-  if (parts > 1) std::fill(sums.data(), sums.data() + parts * values, T(0));
-  parallel_for(parts * slices, [&](int64_t chunk) {
-    const int64_t part = chunk / slices, slice = chunk % slices;
-    T* out = parts > 1 ? sums.data() + part * values : dw;
-    for (int64_t region = regions * part / parts; region < regions * (part + 1) / parts; ++region) {
-      const int64_t strip = region % strips.parts, band = region / strips.parts % bands.parts;
-      const Region r{region / (strips.parts * bands.parts), bands.begin(band), bands.begin(band + 1),
-                     strips.begin(strip), strips.begin(strip + 1)};
-      add_weight_gradient(s, x, gradient.data(), s.filters, r, s.height.kernel * slice / slices,
-                          s.height.kernel * (slice + 1) / slices, out);
-    }
-  });
-  if (parts == 1) return;
-  const auto add = kernels<T>().reduce.sum_rows;
-  const int64_t chunks = chunk_count(values, parts);
-  parallel_for(chunks, [&](int64_t chunk) {
-    const int64_t first = values * chunk / chunks;
-    add(sums.data() + first, parts, values, dw + first, values * (chunk + 1) / chunks - first);
-  });
-}
-
 #define CHAINRULE_INSTANTIATE(T)                                                                            \
   template void conv2d_direct<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, T*);           \
   template void conv2d_direct_input_gradient<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, \
-                                                T*);                                                        \
-  template void conv2d_direct_weight_gradient<T>(const Conv2dShape&, const T*, const T*, T*);
+                                                T*);
 CHAINRULE_INSTANTIATE(float)
 CHAINRULE_INSTANTIATE(double)
 

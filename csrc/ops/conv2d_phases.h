@@ -12,8 +12,6 @@
 
 namespace chainrule {
 
-inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // Outputs along one axis whose windows meet their sources at the same places: outputs first + i * step for
 // i < count read sources source + i * source_step + taps[t].offset.
 struct AxisPhase {
@@ -124,5 +122,23 @@ class FlattenedEpilogue {
   Scratch<T> repeated_;
   Epilogue<T> all_;
 };
+
+// The outputs of two phases that no source reaches: what the epilogue makes of 0.
+template <class T>
+void fill_unreached(const Epilogue<T>& epilogue, T* target, int64_t batch, int64_t target_height,
+                    int64_t target_width, int64_t channels, const AxisPhase& h, const AxisPhase& w) {
+  for (int64_t n = 0; n < batch; ++n)
+    for (int64_t i = 0; i < h.count; ++i)
+      for (int64_t j = 0; j < w.count; ++j) {
+        const int64_t row = n * target_height + h.first + i * h.step, column = w.first + j * w.step;
+        const int64_t at = (row * target_width + column) * channels;
+        for (int64_t c = 0; c < channels; ++c) {
+          const T value = epilogue.bias != nullptr ? epilogue.bias[c] : T(0);
+          const bool zero = (epilogue.relu && value <= T(0)) ||
+                            (epilogue.mask != nullptr && !(epilogue.mask[at + c] > T(0)));
+          target[at + c] = zero ? T(0) : value;
+        }
+      }
+}
 
 }  // namespace chainrule

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "ops/conv2d_winograd.h"
+#include "ops/reduce.h"
 #include "ops/winograd_tiles.h"
 #include "runtime/threads.h"
 
@@ -37,8 +38,8 @@ struct WeightGradient {
   int64_t panel() const { return 2 * kernels<T>().matmul.vector_width; }
   int64_t size() const { return int64_t{plan.v.taps} * plan.v.taps * channels * filters; }
 
-  // sums[matrix][channel][filter] (+)= d^T g of `count` tiles for each frequency of the matrix, for channels
-  // [c0, c1). d: (frequency, d_plane / height, height), g: (frequency, g_plane / width, width).
+  // sums[matrix][channel][filter] (+)= d^T g of `count` tiles for each frequency of the matrix, for some
+  // channels. d: (frequency, d_plane / height, height), g: (frequency, g_plane / width, width).
   void multiply(int64_t m, int64_t count, const T* d, int64_t d_plane, int64_t height, Range of_channels,
                 const T* g, int64_t g_plane, int64_t width, bool accumulate, T* sums) const {
     const auto& kernel = kernels<T>().matmul;
@@ -63,8 +64,7 @@ struct WeightGradient {
     }
   }
 
-  // ---- Sums in the second cache
-  // -----------------------------------------------------------------------------
+  // ---- Sums in the second cache ---------------------------------------------------------------------------
 
   static constexpr int64_t depth = 24;  // tiles that are transformed and multiplied at a time
 
@@ -131,11 +131,10 @@ struct WeightGradient {
                part(filters, panel(), parts.filters, rest % parts.filters),
                splits > 1 ? partial.data() + split * size() : dw);
     });
-    if (splits > 1) kernels<T>().reduce.sum_rows(partial.data(), splits, size(), dw, size());
+    if (splits > 1) reduce_sum<T>(partial.data(), {1, splits, size()}, dw);
   }
 
-  // ---- Sums in memory
-  // ---------------------------------------------------------------------------------------
+  // ---- Sums in memory -------------------------------------------------------------------------------------
 
   void run_in_passes(T* dw) const {
     const int64_t frequencies = plan.frequencies(), matrices = plan.matrices();

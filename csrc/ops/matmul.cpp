@@ -31,8 +31,6 @@ struct Problem {
       false;  // the transpose of what was asked for: values of a row lie c_column apart, the bias along rows
 };
 
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // c = a b by its transpose: the same numbers, with rows and columns exchanged.
 template <class T>
 Problem<T> transposed(const Problem<T>& p) {

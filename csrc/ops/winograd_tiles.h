@@ -14,8 +14,6 @@ namespace chainrule {
 
 constexpr int most_samples = 81;  // of a tile
 
-inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // The variant for a kernel and its outputs: tiles of 6 x 6 save most, those of 4 x 4 waste less where the
 // output is small.
 template <class T>

@@ -26,6 +26,9 @@ inline int64_t checked_add(int64_t a, int64_t b, const char* operation) {
   return sum;
 }
 
+inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t round_up(int64_t a, int64_t unit) { return divide_up(a, unit) * unit; }
+
 // The number of elements of a shape. As in NumPy, sizes of 0 do not hide what the others overflow: the
 // product of any of the sizes fits as well.
 inline int64_t element_count(const Shape& shape, const char* operation) {

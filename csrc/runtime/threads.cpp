@@ -128,10 +128,6 @@ int64_t now() {
   return time.tv_sec * int64_t{1'000'000'000} + time.tv_nsec;
 }
 
-}  // namespace
-
-namespace {
-
 // On a cache line of its own.
 struct alignas(64) Counter {
   std::atomic<int64_t> value{0};

@@ -194,4 +194,16 @@ inline void for_vectors(int64_t n, Body body) {
         [left](T* p, Vec<T> v) { store_first<T>(p, v, left); });
 }
 
+// max(0, x), which lets NaN through.
+template <class T>
+inline Vec<T> positive_part(Vec<T> x) {
+  return x <= T(0) ? Vec<T>{} : x;
+}
+
+// x where y is positive, else 0: the way back through a relu whose result is y.
+template <class T>
+inline Vec<T> where_positive(Vec<T> y, Vec<T> x) {
+  return y > T(0) ? x : Vec<T>{};
+}
+
 }  // namespace chainrule::CHAINRULE_ISA

@@ -35,6 +35,18 @@ inline WindowAxis same_axis(int64_t input, int64_t kernel, int64_t stride = 1) {
 
 inline bool fits(const WindowAxis& a) { return a.span() <= a.input + a.before + a.after; }
 
+// Any axis on which a window fits; from({...}) draws one of the values.
+template <class From>
+WindowAxis random_axis(const From& from,
+                       std::initializer_list<int64_t> inputs = {1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 17, 23}) {
+  WindowAxis a;
+  do {
+    a = {from(inputs),          from({1, 1, 2, 3, 3, 4, 5, 7}), from({1, 1, 1, 2, 2, 3, 5}),
+         from({1, 1, 1, 2, 3}), from({0, 0, 1, 1, 2, 3, 9}),    from({0, 0, 1, 1, 2, 4, 7})};
+  } while (!fits(a));
+  return a;
+}
+
 inline std::string text(const WindowAxis& a) {
   std::ostringstream out;
   out << a.input << " by " << a.kernel << " stride " << a.stride << " dilation " << a.dilation << " padding "

@@ -141,21 +141,9 @@ TEST_CASE("bfloat16 convolution: random shapes") {
   const WithThreads one(1);
   std::mt19937_64 random(20260107);
   auto from = [&](std::initializer_list<int64_t> values) { return values.begin()[random() % values.size()]; };
-  auto axis = [&] {
-    WindowAxis a;
-    do {
-      a = {from({1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 17, 23}),
-           from({1, 1, 2, 3, 3, 4, 5, 7}),
-           from({1, 1, 1, 2, 2, 3, 5}),
-           from({1, 1, 1, 2, 3}),
-           from({0, 0, 1, 1, 2, 3, 9}),
-           from({0, 0, 1, 1, 2, 4, 7})};
-    } while (!fits(a));
-    return a;
-  };
   for (size_t round = 0; round < 400; ++round) {
     const Channels c{from({1, 2, 3, 5, 8, 13, 16, 17, 31, 33}), from({1, 2, 3, 4, 7, 16, 17, 33}), 1};
-    check_in_turn(conv_shape(from({1, 1, 2, 3}), axis(), axis(), c), round);
+    check_in_turn(conv_shape(from({1, 1, 2, 3}), random_axis(from), random_axis(from), c), round);
   }
 }
 

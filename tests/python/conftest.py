@@ -4,6 +4,8 @@ import importlib.util
 import re
 import signal
 
+import pytest
+
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 # A file needs it that imports it at its top, or a table that does.
 NEEDS_TORCH = re.compile(
@@ -25,6 +27,17 @@ def pytest_ignore_collect(collection_path):
         left_out.append(collection_path.name)
         return True
     return None
+
+
+@pytest.fixture
+def one_thread():
+    """The test runs on one thread. The conftest of a folder that wants it for all its tests asks for it there."""
+    import chainrule as cr
+
+    before = cr.get_num_threads()
+    cr.set_num_threads(1)
+    yield
+    cr.set_num_threads(before)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from chainrule.cli.errors import CommandError
-from chainrule.cli.report import MOST_MAPS, curves_of, feature_rows, first_weights
+from chainrule.cli.report import MOST_CONFUSED, MOST_MAPS, curves_of, feature_rows, first_weights
 from chainrule.cli.subject import Example, Subject
 from chainrule.nn import MaxPool2d
 from chainrule.train import RunFolder, read_checkpoint
@@ -33,7 +33,6 @@ from chainrule.view.sheet import sheet
 MOST_FILTERS = 256
 MOST_UNITS = 8  # rows of patches
 PATCHES = 8  # of each unit
-MOST_CONFUSED = 1000
 CONTRAST = 0.995  # the share of a gradient's values within black and white
 
 RULES = {"gradient": "gradient", "deconvnet": "deconvnet", "guided": "guided\nbackpropagation"}
@@ -118,7 +117,7 @@ def explanation_of(subject: Subject, arguments: argparse.Namespace) -> np.ndarra
         raise CommandError("class: a class is a unit of the last layer: leave out --class or --layer")
     layer, unit = arguments.layer or "", _class_asked(subject, arguments)
     if arguments.layer is not None:
-        unit = _checked_unit(subject, arguments)
+        unit = _checked_unit(subject, layer, arguments.unit)
     kinds = [type(module) for _, module in subject.model.named_modules()]
     pooled = MaxPool2d in kinds
     rows = []
@@ -166,7 +165,7 @@ def patches_of(subject: Subject, arguments: argparse.Namespace) -> np.ndarray:
     images = subject.data.test.images
     inputs = subject.inputs(images)
     black, white = subject.checkpoint.value_range
-    unit = _checked_unit(subject, argparse.Namespace(layer=layer, unit=arguments.unit))
+    unit = _checked_unit(subject, layer, arguments.unit)
     count = min(PATCHES, len(images))
     found = exciting_patches(
         subject.model,
@@ -314,12 +313,12 @@ def _class_asked(subject: Subject, arguments: argparse.Namespace) -> int | None:
     return None if arguments.class_name is None else subject.class_number(arguments.class_name)
 
 
-def _checked_unit(subject: Subject, arguments: argparse.Namespace) -> int | None:
+def _checked_unit(subject: Subject, layer: str, unit: int | None) -> int | None:
     """The unit that is asked for, None for none. Errors: CommandError for a layer or unit that is not there."""
-    units = subject.output_shape(arguments.layer)[-1]
-    if arguments.unit is not None and arguments.unit >= units:
-        raise CommandError(f"unit: {arguments.unit}: {arguments.layer} has units 0 to {units - 1}")
-    return arguments.unit
+    units = subject.output_shape(layer)[-1]
+    if unit is not None and unit >= units:
+        raise CommandError(f"unit: {unit}: {layer} has units 0 to {units - 1}")
+    return unit
 
 
 def _has_rules(subject: Subject, example: np.ndarray, layer: str) -> bool:

@@ -11,8 +11,8 @@ import numpy as np
 from chainrule.cli import pictures
 from chainrule.cli.errors import CommandError
 from chainrule.cli.subject import Subject
+from chainrule.files import replace_file
 from chainrule.train import RunFolder
-from chainrule.train.run_folder import replace_file
 from chainrule.view.png import png_bytes
 
 IMAGE = "image files, scaled to the run's size, or numbers of test images, counted from 0"

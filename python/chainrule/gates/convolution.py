@@ -14,15 +14,12 @@ from __future__ import annotations
 
 import operator
 
-import numpy as np
-
 from chainrule import _core
 from chainrule.autodiff.box import Box, shape_of
 from chainrule.autodiff.gate import Gate
-from chainrule.gates.arithmetic import add, add_tangents
-from chainrule.gates.functions import relu_gradient
+from chainrule.gates.arithmetic import add_tangents
+from chainrule.gates.epilogue import WithEpilogue
 from chainrule.gates.shape import as_array, pad, promoted
-from chainrule.gates.summation import sum
 from chainrule.precision import state
 
 # ---- The window: how stride, padding, dilation and groups are given ------------------------------------------
@@ -86,7 +83,7 @@ def window_of(operation, image, kernel, stride, padding, dilation, groups):
 # ---- The gates -----------------------------------------------------------------------------------------------
 
 
-class Conv2d(Gate):
+class Conv2d(WithEpilogue):
     """y = x * w (+ b) (then relu): dx and dw by their gates, db the sum of dy over images and pixels."""
 
     fuses_relu = True
@@ -101,38 +98,23 @@ class Conv2d(Gate):
         self.kept = (x, w, y) if self.relu else (x, w)
         return y
 
-    def through_relu(self, gradient):
-        """The gradient before the activation."""
-        return relu_gradient(gradient, self.kept[2]) if self.relu else gradient
-
     def backward(self, gradient):
         return self.backward_fused(gradient, False, False)[0]
 
     def backward_fused(self, gradient, behind_relu, fuse):
         x, w = self.kept[:2]
-        bias_gradient = None
-        has_bias = len(self.inputs) == 3
-        boxed = isinstance(gradient, Box) or any(isinstance(value, Box) for value in self.kept)
-        if not behind_relu and self.relu and has_bias and not boxed:
-            gradient, bias_gradient = _core.epilogue_gradient(gradient, self.kept[2])
-        else:
-            if not behind_relu:
-                gradient = self.through_relu(gradient)
-            if has_bias and self.wants(2):
-                bias_gradient = sum(gradient, axis=(0, 1, 2))
-        fuse = fuse and not boxed
+        fuse = fuse and not any(isinstance(value, Box) for value in (gradient, *self.kept))
+        gradient, db = self.through_epilogue(gradient, behind_relu)
+        dx = dw = None
         if fuse:
             dx = _core.conv2d_input_gradient(
                 gradient, w, None, *x.shape[1:3], self.window, False, self.bfloat16, x
             )
-        else:
-            dx = None
-            if self.wants(0):
-                dx = conv2d_input_gradient(gradient, w, shape_of(x), self.window, self.bfloat16)
-        dw = None
+        elif self.wants(0):
+            dx = conv2d_input_gradient(gradient, w, shape_of(x), self.window, self.bfloat16)
         if self.wants(1):
             dw = conv2d_weight_gradient(x, gradient, shape_of(w), self.window, self.bfloat16)
-        return ((dx, dw, bias_gradient) if has_bias else (dx, dw)), fuse
+        return self.each(dx, dw, db), fuse
 
     def jvp(self, x_tangent, w_tangent, bias_tangent=None):
         x, w = self.kept[:2]
@@ -140,13 +122,10 @@ class Conv2d(Gate):
             None if x_tangent is None else Conv2d(self.window, bfloat16=self.bfloat16)(x_tangent, w),
             None if w_tangent is None else Conv2d(self.window, bfloat16=self.bfloat16)(x, w_tangent),
         )
-        if bias_tangent is not None:
-            shape, _ = self.kinds[1]
-            tangent = add(np.zeros(shape, self.kinds[1][1]) if tangent is None else tangent, bias_tangent)
-        return self.through_relu(tangent)
+        return self.with_epilogue(tangent, bias_tangent)
 
 
-class Conv2dInputGradient(Gate):
+class Conv2dInputGradient(WithEpilogue):
     """dx from dy and w; with a bias b added to each pixel it is the transposed convolution."""
 
     def __init__(self, size, window, transposed=False, bfloat16=False):
@@ -163,15 +142,14 @@ class Conv2dInputGradient(Gate):
 
     def backward(self, u):
         gradient, w = self.kept
-        gradients = (
+        u, db = self.through_epilogue(u)
+        return self.each(
             Conv2d(self.window, bfloat16=self.bfloat16)(u, w) if self.wants(0) else None,
             conv2d_weight_gradient(u, gradient, shape_of(w), self.window, self.bfloat16)
             if self.wants(1)
             else None,
+            db,
         )
-        if len(self.inputs) == 3:
-            gradients += (sum(u, axis=(0, 1, 2)) if self.wants(2) else None,)
-        return gradients
 
     def jvp(self, gradient_tangent, w_tangent, bias_tangent=None):
         gradient, w = self.kept
@@ -182,10 +160,7 @@ class Conv2dInputGradient(Gate):
             if w_tangent is None
             else Conv2dInputGradient(self.size, self.window, bfloat16=self.bfloat16)(gradient, w_tangent),
         )
-        if bias_tangent is not None:
-            shape, dtype = self.kinds[1]
-            tangent = add(np.zeros(shape, dtype) if tangent is None else tangent, bias_tangent)
-        return tangent
+        return self.with_epilogue(tangent, bias_tangent)
 
 
 class Conv2dWeightGradient(Gate):

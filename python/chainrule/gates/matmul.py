@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from chainrule import _core
 from chainrule.autodiff.box import Box, shape_of
 from chainrule.autodiff.gate import Gate
-from chainrule.gates.arithmetic import add, add_tangents
-from chainrule.gates.functions import relu_gradient
+from chainrule.gates.arithmetic import add_tangents
+from chainrule.gates.epilogue import WithEpilogue
 from chainrule.gates.shape import as_array, promoted, reshape, swap_last_axes
-from chainrule.gates.summation import sum, sum_to
+from chainrule.gates.summation import sum_to
 from chainrule.precision import state
 
 
@@ -44,7 +42,7 @@ class Matmul(Gate):
         )
 
 
-class Linear(Gate):
+class Linear(WithEpilogue):
     """y = x w (+ b) (then relu): dx = dy w^T, dw = x^T dy and db = the sum of dy, over all rows of x."""
 
     def __init__(self, relu=False, bfloat16=False):
@@ -56,25 +54,14 @@ class Linear(Gate):
         self.kept = (x, w, y) if self.relu else (x, w)
         return y
 
-    def through_relu(self, gradient):
-        """The gradient before the activation."""
-        return relu_gradient(gradient, self.kept[2]) if self.relu else gradient
-
     def backward(self, gradient):
         x, w = self.kept[:2]
-        has_bias = len(self.inputs) == 3
-        bias_gradient = None
-        if self.relu and has_bias and not (isinstance(gradient, Box) or isinstance(self.kept[2], Box)):
-            gradient, bias_gradient = _core.epilogue_gradient(gradient, self.kept[2])
-        else:
-            gradient = self.through_relu(gradient)
-            if has_bias and self.wants(2):
-                bias_gradient = sum(gradient, axis=tuple(range(len(shape_of(gradient)) - 1)))
-        gradients = (
+        gradient, db = self.through_epilogue(gradient)
+        return self.each(
             _product(gradient, swap_last_axes(w), self.bfloat16) if self.wants(0) else None,
             _of_rows(x, gradient, self.bfloat16) if self.wants(1) else None,
+            db,
         )
-        return (*gradients, bias_gradient) if has_bias else gradients
 
     def jvp(self, x_tangent, w_tangent, bias_tangent=None):
         x, w = self.kept[:2]
@@ -82,10 +69,7 @@ class Linear(Gate):
             None if x_tangent is None else _product(x_tangent, w, self.bfloat16),
             None if w_tangent is None else _product(x, w_tangent, self.bfloat16),
         )
-        if bias_tangent is not None:
-            shape, dtype = self.kinds[1]
-            tangent = add(np.zeros(shape, dtype) if tangent is None else tangent, bias_tangent)
-        return self.through_relu(tangent)
+        return self.with_epilogue(tangent, bias_tangent)
 
 
 def _product(x, y, bfloat16):

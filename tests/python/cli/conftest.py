@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-import chainrule as cr
 from chainrule.cli.main import main
 
 
@@ -17,14 +16,11 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, one_thread):
     """Every test runs in an empty folder of its own, on one thread."""
-    before = cr.get_num_threads()
-    cr.set_num_threads(1)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    yield tmp_path / "work"
-    cr.set_num_threads(before)
+    return tmp_path / "work"
 
 
 @pytest.fixture

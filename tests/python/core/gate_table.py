@@ -31,6 +31,7 @@ import chainrule as cr
 from chainrule.autodiff import custom
 from chainrule.gates import (
     arithmetic,
+    epilogue,
     functions,
     index,
     losses,
@@ -597,7 +598,7 @@ GATES: dict[type, list[Case]] = {
 }
 
 # What gates share; never applied itself.
-ABSTRACT = {losses.RowLoss, normalise.Normalise}
+ABSTRACT = {epilogue.WithEpilogue, losses.RowLoss, normalise.Normalise}
 
 
 def _tensors(x, y):

@@ -5,18 +5,13 @@ from pathlib import Path
 
 import pytest
 
-import chainrule as cr
-
 RESULTS = Path(__file__).parents[3] / "results"
 sys.path.insert(0, str(RESULTS))
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = cr.get_num_threads()
-    cr.set_num_threads(1)
-    yield
-    cr.set_num_threads(before)
+def on_one_thread(one_thread):
+    pass
 
 
 @pytest.fixture

@@ -3,16 +3,12 @@
 import numpy as np
 import pytest
 
-import chainrule as cr
 from chainrule.train import Job, RunFolder, SaveRun, Trained, TrainSettings
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = cr.get_num_threads()
-    cr.set_num_threads(1)
-    yield
-    cr.set_num_threads(before)
+def on_one_thread(one_thread):
+    pass
 
 
 @pytest.fixture
