@@ -159,17 +159,16 @@ py::tuple batch_norm_forward(Operand& x, Operand& weight, Operand& bias, double 
 }
 
 template <class T>
-py::tuple batch_norm_backward(Operand& g, Operand& x, Operand* y, Operand& weight, Operand& mean,
-                              Operand& inverse) {
+py::tuple batch_norm_backward(Operand& g, Operand& x, Operand& weight, Operand& bias, bool relu,
+                              Operand& mean, Operand& inverse) {
   const char* name = "batch_norm_gradient";
   require_matrix(name, x);
   require_same(name, g, x);
-  if (y != nullptr) require_same(name, *y, x);
   const MatrixShape s = matrix(x);
   g.as<T>();
   x.as<T>();
-  if (y != nullptr) y->as<T>();
   const T* w = vector_of<T>(name, weight, s.columns);
+  const T* b = vector_of<T>(name, bias, s.columns);
   const T* centre = vector_of<T>(name, mean, s.columns);
   const T* spread = vector_of<T>(name, inverse, s.columns);
   T *dx, *dw, *db;
@@ -177,8 +176,7 @@ py::tuple batch_norm_backward(Operand& g, Operand& x, Operand* y, Operand& weigh
              dbs = new_array<T>(Shape{s.columns}, &db);
   {
     MaybeUnlocked unlocked(x.elements());
-    batch_norm_gradient<T>(s, g.data<T>(), x.data<T>(), y != nullptr ? y->data<T>() : nullptr, w, centre,
-                           spread, dx, dw, db);
+    batch_norm_gradient<T>(s, g.data<T>(), x.data<T>(), w, b, relu, centre, spread, dx, dw, db);
   }
   return py::make_tuple(dxs, dws, dbs);
 }
@@ -297,18 +295,15 @@ void bind_images(py::module_& m) {
       py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("epsilon"), py::arg("relu"));
   m.def(
       "batch_norm_gradient",
-      [](py::handle gradient, py::handle x, py::handle y, py::handle weight, py::handle mean,
+      [](py::handle gradient, py::handle x, py::handle weight, py::handle bias, bool relu, py::handle mean,
          py::handle inverse) {
         const char* name = "batch_norm_gradient";
         Operand g(name, "gradient", gradient), a(name, "x", x), w(name, "weight", weight),
-            c(name, "mean", mean), i(name, "inverse deviation", inverse);
-        std::optional<Operand> output;
-        if (!y.is_none()) output.emplace(name, "output", y);
-        Operand* out = output ? &*output : nullptr;
-        return single(a) ? batch_norm_backward<float>(g, a, out, w, c, i)
-                         : batch_norm_backward<double>(g, a, out, w, c, i);
+            b(name, "bias", bias), c(name, "mean", mean), i(name, "inverse deviation", inverse);
+        return single(a) ? batch_norm_backward<float>(g, a, w, b, relu, c, i)
+                         : batch_norm_backward<double>(g, a, w, b, relu, c, i);
       },
-      py::arg("gradient"), py::arg("x"), py::arg("output"), py::arg("weight"), py::arg("mean"),
+      py::arg("gradient"), py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("relu"), py::arg("mean"),
       py::arg("inverse_deviation"));
   m.def(
       "layer_norm",

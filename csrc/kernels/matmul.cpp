@@ -47,15 +47,20 @@ inline void store_tile(const Vec<T> (&sums)[rows][vectors], const TileArguments<
     return;
   }
   // A transposed result: its rows are this tile's columns.
-  T values[rows][vectors * L];
-#pragma GCC unroll 12
-  for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v) store<T>(&values[i][v * L], sums[i][v]);
-  for (int j = 0; j < t.columns; ++j)
-    for (int i = 0; i < rows; ++i) {
-      T* at = t.c + i * t.c_row + j * t.c_column;
-      *at = t.accumulate ? *at + values[i][j] : values[i][j];
+  for (int v = 0; v < vectors; ++v)
+#pragma GCC unroll 6
+    for (int i0 = 0; i0 < rows; i0 += L) {
+      const int height = rows - i0 < L ? rows - i0 : L;
+      Vec<T> square[L];
+#pragma GCC unroll 16
+      for (int i = 0; i < L; ++i) square[i] = i < height ? sums[i0 + i][v] : Vec<T>{};
+      transpose_square<T>(square);
+      const int columns = t.columns - v * L < L ? t.columns - v * L : L;
+      for (int j = 0; j < columns; ++j) {
+        T* at = t.c + i0 + (v * L + j) * t.c_column;
+        store_first<T>(at, t.accumulate ? load_first(at, height) + square[j] : square[j], height);
+      }
     }
 }
 
@@ -111,19 +116,19 @@ void tile(const TileArguments<T>& t) {
 
 // Rows of k with up to `width` values beside each other.
 template <class T>
-void pack(MatrixView<T> b, int64_t k_size, int64_t columns, int64_t width, T* out) {
+void pack(MatrixView<T> b, int64_t k_size, int64_t columns, int64_t width, T* out, int64_t out_row) {
   constexpr int L = lanes<T>;
   if (b.column == 1) {
     if (columns == 2 * L && width == 2 * L) {
       for (int64_t k = 0; k < k_size; ++k) {
-        store<T>(out + k * width, load(b.data + k * b.row));
-        store<T>(out + k * width + L, load(b.data + k * b.row + L));
+        store<T>(out + k * out_row, load(b.data + k * b.row));
+        store<T>(out + k * out_row + L, load(b.data + k * b.row + L));
       }
       return;
     }
     for (int64_t k = 0; k < k_size; ++k) {
       const T* from = b.data + k * b.row;
-      T* to = out + k * width;
+      T* to = out + k * out_row;
       for_vectors<T>(columns, [&](int64_t j, auto get, auto put) { put(to + j, get(from + j)); });
       for (int64_t j = columns; j < width; ++j) to[j] = 0;
     }
@@ -131,31 +136,36 @@ void pack(MatrixView<T> b, int64_t k_size, int64_t columns, int64_t width, T* ou
   }
   if (columns < width)
     for (int64_t k = 0; k < k_size; ++k)
-      for (int64_t j = columns; j < width; ++j) out[k * width + j] = 0;
+      for (int64_t j = columns; j < width; ++j) out[k * out_row + j] = 0;
   int64_t k = 0;
-  if (b.row == 1)
-    for (; k + L <= k_size; k += L)
+  if (b.row == 1) {
+    auto squares = [&](int64_t rows, auto get) {
       for (int64_t j = 0; j < columns; j += L) {
         const int64_t count = columns - j < L ? columns - j : L;
         Vec<T> square[L];
 #pragma GCC unroll 16
-        for (int i = 0; i < L; ++i) square[i] = i < count ? load(b.data + k + (j + i) * b.column) : Vec<T>{};
+        for (int i = 0; i < L; ++i) square[i] = i < count ? get(b.data + k + (j + i) * b.column) : Vec<T>{};
         transpose_square<T>(square);
-#pragma GCC unroll 16
-        for (int i = 0; i < L; ++i) {
-          T* to = out + (k + i) * width + j;
+        for (int64_t i = 0; i < rows; ++i) {
+          T* to = out + (k + i) * out_row + j;
           count == L ? store<T>(to, square[i]) : store_first<T>(to, square[i], count);
         }
       }
+    };
+    for (; k + L <= k_size; k += L) squares(L, [](const T* p) { return load(p); });
+    if (const int64_t left = k_size - k; left > 0)
+      squares(left, [left](const T* p) { return load_first(p, left); });
+    return;
+  }
   for (int64_t j = 0; j < columns; ++j)
-    for (int64_t i = k; i < k_size; ++i) out[i * width + j] = b.data[i * b.row + j * b.column];
+    for (int64_t i = k; i < k_size; ++i) out[i * out_row + j] = b.data[i * b.row + j * b.column];
 }
 
 // ---- Few columns ------------------------------------------------------------------------------------------
 
 constexpr int dot_rows = vector_registers == 32 ? 4 : 2;
 constexpr int dot_columns = 5;
-constexpr int64_t dot_block = 4096 / static_cast<int>(sizeof(float));  // values along k: fits the first cache
+constexpr int64_t dot_block = 512;  // values along k: ten columns of B and four rows of A fit the first cache
 
 // Adds to sums[i][j] the products of the lanes of row i of a and row j of b.
 template <class T, int rows, int columns>
@@ -207,10 +217,10 @@ void narrow(const T* a, int64_t a_row, int64_t rows, const T* b, int64_t columns
   const int64_t groups = (columns + dot_columns - 1) / dot_columns;
   for (int64_t k = 0; k < k_size; k += dot_block) {
     const int64_t depth = k_size - k < dot_block ? k_size - k : dot_block;
-    for (int64_t group = 0; group < groups; ++group) {
-      const int64_t first = columns * group / groups, last = columns * (group + 1) / groups;
-      for (int64_t i = 0; i < rows; i += dot_rows) {
-        const int64_t height = rows - i < dot_rows ? rows - i : dot_rows;
+    for (int64_t i = 0; i < rows; i += dot_rows) {
+      const int64_t height = rows - i < dot_rows ? rows - i : dot_rows;
+      for (int64_t group = 0; group < groups; ++group) {
+        const int64_t first = columns * group / groups, last = columns * (group + 1) / groups;
         dot_dispatch<T, dot_rows, dot_columns>(static_cast<int>(height), static_cast<int>(last - first),
                                                a + i * a_row + k, a_row, b + first * k_size + k, k_size,
                                                depth, sums + i * columns + first, columns);

@@ -21,10 +21,10 @@ struct TileArguments {
   const T* b;       // (k, columns), rows of consecutive values b_row apart
   int64_t b_row;
   int64_t k;
-  T* c;  // (rows, columns): element (i, j) at c[i * c_row + j * c_column]
-  int64_t c_row, c_column;
-  int rows, columns;  // of this tile: at most tile_rows and tile_columns
-  bool accumulate;    // add to c instead of setting it
+  T* c;                     // (rows, columns): element (i, j) at c[i * c_row + j * c_column]
+  int64_t c_row, c_column;  // one of them is 1
+  int rows, columns;        // of this tile: at most tile_rows and tile_columns
+  bool accumulate;          // add to c instead of setting it
 };
 
 // Most columns that `narrow` takes.
@@ -38,8 +38,8 @@ struct MatmulKernels {
   int vector_width;  // a panel of B is one or two vectors wide
   // One tile. Reads whole vectors of b: its rows must hold columns rounded up to vector_width values.
   void (*tile)(const TileArguments<T>& arguments);
-  // out[k * width + j] = b(k, j), zeros for j >= columns.
-  void (*pack)(MatrixView<T> b, int64_t k, int64_t columns, int64_t width, T* out);
+  // out[k * out_row + j] = b(k, j), zeros for columns <= j < width.
+  void (*pack)(MatrixView<T> b, int64_t k, int64_t columns, int64_t width, T* out, int64_t out_row);
   // c(i, j) = sum_k a[i * a_row + k] b[j * k_size + k] for rows <= narrow_rows, columns <= narrow_columns:
   // dot products along contiguous rows, for matrices whose few columns would leave a tile's lanes idle.
   void (*narrow)(const T* a, int64_t a_row, int64_t rows, const T* b, int64_t columns, int64_t k, T* c,

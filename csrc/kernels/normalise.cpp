@@ -32,28 +32,37 @@ void moments(const T* x, int64_t rows, int64_t columns, T* mean, T* squares) {
   });
 }
 
+// (x - mean) scale + shift, the same to the bit on the way back, where its sign tells what relu let through.
+template <class T>
+inline Vec<T> standardised(Vec<T> x, Vec<T> mean, Vec<T> scale, Vec<T> shift) {
+  return (x - mean) * scale + shift;
+}
+
 template <class T>
 void standardise(const T* x, int64_t rows, int64_t columns, const T* mean, const T* scale, const T* shift,
                  bool relu, T* y) {
   for (int64_t i = 0; i < rows; ++i, x += columns, y += columns)
     for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
-      const Vec<T> value = (get(x + c) - get(mean + c)) * get(scale + c) + get(shift + c);
+      const Vec<T> value = standardised<T>(get(x + c), get(mean + c), get(scale + c), get(shift + c));
       put(y + c, relu ? positive_part<T>(value) : value);
     });
 }
 
 template <class T, bool masked>
-inline void add_gradient_sums(const T* g, const T* x, const T* y, int64_t rows, int64_t columns,
-                              const T* mean, const T* inverse_deviation, T* sum_g, T* sum_gx) {
+inline void add_gradient_sums(const T* g, const T* x, const T* shift, int64_t rows, int64_t columns,
+                              const T* mean, const T* inverse_deviation, const T* scale, T* sum_g,
+                              T* sum_gx) {
   for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
-    const Vec<T> centre = get(mean + c);
+    const Vec<T> centre = get(mean + c), slope = get(scale + c);
+    const Vec<T> added = masked ? get(shift + c) : Vec<T>{};
     Vec<T> sums[2] = {}, products[2] = {};
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t at = i * columns + c;
+      const Vec<T> own = get(x + at);
       Vec<T> value = get(g + at);
-      if constexpr (masked) value = where_positive<T>(get(y + at), value);
+      if constexpr (masked) value = where_positive<T>(standardised<T>(own, centre, slope, added), value);
       sums[i % 2] += value;
-      products[i % 2] += value * (get(x + at) - centre);
+      products[i % 2] += value * (own - centre);
     }
     put(sum_g + c, sums[0] + sums[1]);
     put(sum_gx + c, (products[0] + products[1]) * get(inverse_deviation + c));
@@ -61,24 +70,26 @@ inline void add_gradient_sums(const T* g, const T* x, const T* y, int64_t rows, 
 }
 
 template <class T>
-void gradient_sums(const T* g, const T* x, const T* y, int64_t rows, int64_t columns, const T* mean,
-                   const T* inverse_deviation, T* sum_g, T* sum_gx) {
-  if (y != nullptr)
-    add_gradient_sums<T, true>(g, x, y, rows, columns, mean, inverse_deviation, sum_g, sum_gx);
+void gradient_sums(const T* g, const T* x, const T* shift, int64_t rows, int64_t columns, const T* mean,
+                   const T* inverse_deviation, const T* scale, T* sum_g, T* sum_gx) {
+  if (shift != nullptr)
+    add_gradient_sums<T, true>(g, x, shift, rows, columns, mean, inverse_deviation, scale, sum_g, sum_gx);
   else
-    add_gradient_sums<T, false>(g, x, y, rows, columns, mean, inverse_deviation, sum_g, sum_gx);
+    add_gradient_sums<T, false>(g, x, shift, rows, columns, mean, inverse_deviation, scale, sum_g, sum_gx);
 }
 
 template <class T>
-void gradient(const T* g, const T* x, const T* y, int64_t rows, int64_t columns, const T* mean,
+void gradient(const T* g, const T* x, const T* shift, int64_t rows, int64_t columns, const T* mean,
               const T* inverse_deviation, const T* scale, const T* mean_g, const T* mean_gx, T* dx) {
   for (int64_t i = 0; i < rows; ++i) {
     const int64_t row = i * columns;
     for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      const Vec<T> own = get(x + row + c), centre = get(mean + c), slope = get(scale + c);
       Vec<T> value = get(g + row + c);
-      if (y != nullptr) value = where_positive<T>(get(y + row + c), value);
-      const Vec<T> standard = (get(x + row + c) - get(mean + c)) * get(inverse_deviation + c);
-      put(dx + row + c, get(scale + c) * (value - get(mean_g + c) - standard * get(mean_gx + c)));
+      if (shift != nullptr)
+        value = where_positive<T>(standardised<T>(own, centre, slope, get(shift + c)), value);
+      const Vec<T> standard = (own - centre) * get(inverse_deviation + c);
+      put(dx + row + c, slope * (value - get(mean_g + c) - standard * get(mean_gx + c)));
     });
   }
 }

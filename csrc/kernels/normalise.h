@@ -13,12 +13,13 @@ struct NormaliseKernels {
   // y = (x - mean) scale + shift, then max(0, .) with relu
   void (*standardise)(const T* x, int64_t rows, int64_t columns, const T* mean, const T* scale,
                       const T* shift, bool relu, T* y);
-  // sum_g = sum over rows of g, sum_gx = of g (x - mean) deviation^-1. Where y is given, g counts where y >
-  // 0.
-  void (*gradient_sums)(const T* g, const T* x, const T* y, int64_t rows, int64_t columns, const T* mean,
-                        const T* inverse_deviation, T* sum_g, T* sum_gx);
+  // sum_g = sum over rows of g, sum_gx = of g (x - mean) deviation^-1. Where a shift is given, as to
+  // `standardise` with relu, g counts where its result was positive: that is found again from x, for to read
+  // it would take longer.
+  void (*gradient_sums)(const T* g, const T* x, const T* shift, int64_t rows, int64_t columns, const T* mean,
+                        const T* inverse_deviation, const T* scale, T* sum_g, T* sum_gx);
   // dx = scale (g - mean_g - (x - mean) inverse_deviation mean_gx), g as above
-  void (*gradient)(const T* g, const T* x, const T* y, int64_t rows, int64_t columns, const T* mean,
+  void (*gradient)(const T* g, const T* x, const T* shift, int64_t rows, int64_t columns, const T* mean,
                    const T* inverse_deviation, const T* scale, const T* mean_g, const T* mean_gx, T* dx);
   // Each row on its own: y = (x - mean) inverse_deviation weight + bias. Writes a mean and an inverse
   // deviation a row.

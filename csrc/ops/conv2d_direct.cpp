@@ -68,7 +68,7 @@ void run_tiles(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
       for (const auto& tap : w.taps) {
         const int64_t sample = h.taps[static_cast<size_t>(i)].index * p.kernel_width + tap.index;
         pack({p.weights + sample * p.sample + g * p.group + j * panel * p.column, p.row, p.column}, p.depth,
-             columns, panel, to);
+             columns, panel, to, panel);
         to += p.depth * panel;
       }
     }

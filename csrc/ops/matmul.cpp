@@ -5,6 +5,7 @@
 
 #include "kernels/table.h"
 #include "ops/bfloat16.h"
+#include "ops/reduce.h"
 #include "runtime/allocator.h"
 #include "runtime/features.h"
 #include "runtime/threads.h"
@@ -64,8 +65,8 @@ void multiply_narrow(const Problem<T>& p) {
     const int64_t blocks = divide_up(p.k, block);
     for (int64_t i = blocks * chunk / copies; i < blocks * (chunk + 1) / copies; ++i) {
       const int64_t first = i * block, last = std::min(p.k, first + block);
-      for (int64_t j = 0; j < p.n; ++j)
-        for (int64_t k = first; k < last; ++k) columns[j * p.k + k] = p.b.data[k * p.b.row + j * p.b.column];
+      kernel.pack({p.b.data + first * p.b.row, p.b.column, p.b.row}, p.n, last - first, last - first,
+                  columns.data() + first, p.k);
     }
   });
   const int64_t work_per_row = p.n * p.k;
@@ -109,11 +110,11 @@ void multiply_blocked(const Problem<T>& p) {
 
     auto pack_panel = [&](int64_t j) {
       kernel.pack({b.data + j * panel * b.column, b.row, b.column}, depth, std::min(panel, p.n - j * panel),
-                  panel, packed_b.data() + (j - first_packed) * panel * depth_most);
+                  panel, packed_b.data() + (j - first_packed) * panel * depth_most, panel);
     };
     auto pack_rows = [&](int64_t i) {
       kernel.pack({a.data + i * height * a.row, a.column, a.row}, depth, std::min(height, p.m - i * height),
-                  height, packed_a.data() + i * height * depth_most);
+                  height, packed_a.data() + i * height * depth_most, height);
     };
     // Both in one loop: a panel of B is `packs` of A.
     if (!pack_b && pack_last) pack_panel(panels - 1);
@@ -171,6 +172,49 @@ void multiply_blocked(const Problem<T>& p) {
   }
 }
 
+// Few rows of c and much to read of B, which is read where it lies: the weight gradient of a layer with few
+// outputs. In halves along k, so that a thread reads the rows that it has read before, for the scores: half a
+// batch stays in its second cache, where half of every row would have to come from the other's.
+template <class T>
+void multiply_in_halves(const Problem<T>& p) {
+  const auto& kernel = kernels<T>().matmul;
+  constexpr int64_t halves = 2;
+  const int64_t panel = 2 * kernel.vector_width, panels = divide_up(p.n, panel);
+  const int64_t size = p.m * p.n;
+  Scratch<T> sums(checked_multiply(halves, size, "matmul"));
+  Scratch<T> last_panel(p.n % panel != 0 ? p.k * panel : 0);
+  const int64_t blocks = chunk_count(panels, p.m * panel * p.k / halves, chunk_work / 2);
+  parallel_for(halves * blocks, [&](int64_t chunk) {
+    const int64_t half = chunk / blocks, block = chunk % blocks;
+    const int64_t k_end = p.k * (half + 1) / halves;
+    TileArguments<T> t{};
+    t.rows = static_cast<int>(p.m);
+    t.c_row = p.c_row;
+    t.c_column = p.c_column;
+    for (int64_t k = p.k * half / halves; k < k_end; k += t.k) {
+      t.k = std::min(depth_block, k_end - k);
+      t.a = {p.a.data + k * p.a.column, p.a.row, p.a.column};
+      for (int64_t j = panels * block / blocks; j < panels * (block + 1) / blocks; ++j) {
+        const T* from = p.b.data + k * p.b.row + j * panel;
+        t.columns = static_cast<int>(std::min(panel, p.n - j * panel));
+        t.b = from;
+        t.b_row = p.b.row;
+        if (t.columns < panel) {  // a tile reads whole vectors
+          T* to = last_panel.data() + k * panel;
+          kernel.pack({from, p.b.row, 1}, t.k, t.columns, panel, to, panel);
+          t.b = to;
+          t.b_row = panel;
+        }
+        t.c = sums.data() + half * size + j * panel * p.c_column;
+        kernel.tile(t);
+      }
+      t.accumulate = true;
+    }
+  });
+  reduce_sum(sums.data(), {1, halves, size}, p.c);
+  finish(p, 0, p.m, 0, p.n);
+}
+
 template <class T>
 void multiply(const Problem<T>& p) {
   if (p.k == 0) {  // an empty sum
@@ -185,8 +229,11 @@ void multiply(const Problem<T>& p) {
   if (narrow && (!narrow_transposed || p.n <= p.m)) return multiply_narrow(p);
   if (narrow_transposed) return multiply_narrow(transposed(p));
   // Lanes run along the columns of c: take its longer side, when the other would leave most of a panel idle.
-  if (p.n <= narrow_columns && p.m > p.n) return multiply_blocked(transposed(p));
-  multiply_blocked(p);
+  const Problem<T> wide = p.n <= narrow_columns && p.m > p.n ? transposed(p) : p;
+  const bool few_rows = wide.m <= kernels<T>().matmul.tile_rows && wide.b.column == 1;
+  if (few_rows && wide.k >= long_enough && wide.m * wide.n * wide.k >= 4 * chunk_work)
+    return multiply_in_halves(wide);
+  multiply_blocked(wide);
 }
 
 // Takes the product where the format's kernels do: not for vectors and the smallest matrices, which are read

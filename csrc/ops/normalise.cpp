@@ -61,7 +61,7 @@ void batch_norm(const MatrixShape& s, const T* x, const T* weight, const T* bias
     mean[c] = static_cast<T>(centre);
     variance[c] = static_cast<T>(spread);
     inverse_deviation[c] = static_cast<T>(inverse);
-    scale[c] = static_cast<T>(inverse * static_cast<double>(weight[c]));
+    scale[c] = weight[c] * inverse_deviation[c];  // as on the way back, to the bit
   }
   over_parts(s, [&](int64_t, int64_t first, int64_t rows) {
     kernel.standardise(x + first * s.columns, rows, s.columns, mean, scale.data(), bias, relu,
@@ -70,17 +70,18 @@ void batch_norm(const MatrixShape& s, const T* x, const T* weight, const T* bias
 }
 
 template <class T>
-void batch_norm_gradient(const MatrixShape& s, const T* g, const T* x, const T* y, const T* weight,
-                         const T* mean, const T* inverse_deviation, T* dx, T* dweight, T* dbias) {
+void batch_norm_gradient(const MatrixShape& s, const T* g, const T* x, const T* weight, const T* bias,
+                         bool relu, const T* mean, const T* inverse_deviation, T* dx, T* dweight, T* dbias) {
   require_rows("batch_norm_gradient", s);
+  const T* shift = relu ? bias : nullptr;
   const auto& kernel = kernels<T>().normalise;
   const int64_t parts = part_count(s);
   Scratch<T> sums(parts * s.columns), products(parts * s.columns), scale(3 * s.columns);
+  for (int64_t c = 0; c < s.columns; ++c) scale[c] = weight[c] * inverse_deviation[c];
   over_parts(s, [&](int64_t part, int64_t first, int64_t rows) {
     const int64_t at = first * s.columns;
-    kernel.gradient_sums(g + at, x + at, y == nullptr ? nullptr : y + at, rows, s.columns, mean,
-                         inverse_deviation, sums.data() + part * s.columns,
-                         products.data() + part * s.columns);
+    kernel.gradient_sums(g + at, x + at, shift, rows, s.columns, mean, inverse_deviation, scale.data(),
+                         sums.data() + part * s.columns, products.data() + part * s.columns);
   });
   T* mean_g = scale.data() + s.columns;
   T* mean_gx = mean_g + s.columns;
@@ -94,12 +95,11 @@ void batch_norm_gradient(const MatrixShape& s, const T* g, const T* x, const T* 
     dweight[c] = static_cast<T>(product);
     mean_g[c] = static_cast<T>(sum / static_cast<double>(s.rows));
     mean_gx[c] = static_cast<T>(product / static_cast<double>(s.rows));
-    scale[c] = weight[c] * inverse_deviation[c];
   }
   over_parts(s, [&](int64_t, int64_t first, int64_t rows) {
     const int64_t at = first * s.columns;
-    kernel.gradient(g + at, x + at, y == nullptr ? nullptr : y + at, rows, s.columns, mean, inverse_deviation,
-                    scale.data(), mean_g, mean_gx, dx + at);
+    kernel.gradient(g + at, x + at, shift, rows, s.columns, mean, inverse_deviation, scale.data(), mean_g,
+                    mean_gx, dx + at);
   });
 }
 
@@ -141,8 +141,8 @@ void layer_norm_gradient(const MatrixShape& s, const T* g, const T* x, const T* 
 #define CHAINRULE_INSTANTIATE(T)                                                                             \
   template void batch_norm<T>(const MatrixShape&, const T*, const T*, const T*, double, bool, T*, T*, T*,    \
                               T*);                                                                           \
-  template void batch_norm_gradient<T>(const MatrixShape&, const T*, const T*, const T*, const T*, const T*, \
-                                       const T*, T*, T*, T*);                                                \
+  template void batch_norm_gradient<T>(const MatrixShape&, const T*, const T*, const T*, const T*, bool,     \
+                                       const T*, const T*, T*, T*, T*);                                      \
   template void layer_norm<T>(const MatrixShape&, const T*, const T*, const T*, double, T*, T*, T*);         \
   template void layer_norm_gradient<T>(const MatrixShape&, const T*, const T*, const T*, const T*, const T*, \
                                        T*, T*, T*);

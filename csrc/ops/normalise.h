@@ -17,10 +17,10 @@ template <class T>
 void batch_norm(const MatrixShape& shape, const T* x, const T* weight, const T* bias, double epsilon,
                 bool relu, T* y, T* mean, T* variance, T* inverse_deviation);
 
-// y: the output where relu was applied, else nullptr.
+// From what batch_norm was given and what it wrote.
 template <class T>
-void batch_norm_gradient(const MatrixShape& shape, const T* g, const T* x, const T* y, const T* weight,
-                         const T* mean, const T* inverse_deviation, T* dx, T* dweight, T* dbias);
+void batch_norm_gradient(const MatrixShape& shape, const T* g, const T* x, const T* weight, const T* bias,
+                         bool relu, const T* mean, const T* inverse_deviation, T* dx, T* dweight, T* dbias);
 
 // The same per row over its columns; mean, inverse_deviation: (rows,), written.
 template <class T>

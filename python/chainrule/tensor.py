@@ -152,7 +152,7 @@ class Tensor(Box):
                 raise ValueError(
                     f"backward: a Tensor of shape {self.shape} is no scalar: sum it, or give its gradient"
                 )
-            gradient = np.ones_like(self.value)
+            gradient = np.array(1, self.value.dtype).reshape(self.shape)
         else:
             gradient = np.asarray(gradient, dtype=self.value.dtype)
             if gradient.shape != self.shape:

@@ -202,6 +202,26 @@ TEST_CASE_TEMPLATE("products large enough for several chunks", T, float, double)
   check_exact<T>(1, 1, 40009, 0, 0);
 }
 
+TEST_CASE_TEMPLATE("few rows against much of B: halves along k", T, float, double) {
+  // Taken in halves from 2^22 multiply-adds on, for k >= 64, as many rows as a register tile, and contiguous
+  // rows of B; one row less of work, and the other paths, beside it.
+  for (const auto& [m, n, k] : {std::array<int64_t, 3>{1, 65536, 64},
+                                {1, 65535, 64},
+                                {2, 32769, 65},
+                                {5, 3001, 281},
+                                {6, 4000, 255},
+                                {7, 311, 4097},
+                                {12, 1031, 343},
+                                {12, 40, 9001},
+                                {13, 1031, 343},
+                                {6, 20000, 63},
+                                {12, 33, 20011}})
+    for (const auto& [i, j] : {std::pair<int, int>{0, 0}, {1, 0}, {0, 1}, {1, 1}, {3, 9}}) {
+      check_exact<T>(m, n, k, i, j);
+      check_exact<T>(n, m, k, j, i);
+    }
+}
+
 TEST_CASE_TEMPLATE("sums of products lie within the rounding error of their length", T, float, double) {
   for (const auto& [m, n, k] : {std::array<int64_t, 3>{17, 37, 300},
                                 {40, 10, 2000},
@@ -386,19 +406,27 @@ TEST_CASE_TEMPLATE("the register tile: every height and width, set and added, in
 
 TEST_CASE_TEMPLATE("packing copies a panel and fills it up with zeros", T, float, double) {
   const auto& kernel = kernels<T>().matmul;
-  const int64_t k = 9, width = 2 * kernel.vector_width;
-  for (int64_t columns = 1; columns <= width; ++columns)
-    for (int layout = 0; layout < layout_count; ++layout) {
-      const Strided<T> b = matrix<T>(k, columns, layout, small_integers<T>(k * columns, 3));
-      Guarded<T> out(k * width);
-      kernel.pack({b.view.data, b.view.strides[0], b.view.strides[1]}, k, columns, width, out.data());
-      CAPTURE(columns);
-      CAPTURE(layout_names[layout]);
-      CHECK(out.intact());
-      CHECK(difference(out.data(), out.size(), [&](int64_t i) -> long double {
-              return i % width < columns ? element(b.view, i / width, i % width) : T(0);
-            }) == "");
-    }
+  const int64_t width = 2 * kernel.vector_width;
+  for (int64_t k : {1, 9, 16, 19})
+    for (int64_t columns = 1; columns <= width; ++columns)
+      for (int layout = 0; layout < layout_count; ++layout) {
+        const Strided<T> b = matrix<T>(k, columns, layout, small_integers<T>(k * columns, 3));
+        for (int64_t out_row : {width, width + 3}) {  // what lies between its rows stays as it was
+          const std::vector<T> before(static_cast<size_t>(k * out_row), T(7));
+          Guarded<T> out(k * out_row);
+          std::copy(before.begin(), before.end(), out.data());
+          kernel.pack({b.view.data, b.view.strides[0], b.view.strides[1]}, k, columns, width, out.data(),
+                      out_row);
+          CAPTURE(columns);
+          CAPTURE(out_row);
+          CAPTURE(layout_names[layout]);
+          CHECK(out.intact());
+          CHECK(difference(out.data(), out.size(), [&](int64_t i) -> long double {
+                  const int64_t row = i / out_row, column = i % out_row;
+                  return column < columns ? element(b.view, row, column) : column < width ? T(0) : T(7);
+                }) == "");
+        }
+      }
 }
 
 TEST_CASE_TEMPLATE("the narrow kernel: every number of rows and columns, results by rows or columns", T,

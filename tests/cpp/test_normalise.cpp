@@ -82,8 +82,8 @@ void check_batch_norm(const MatrixShape& s, double offset, bool relu) {
   CHECK((y.intact() && mean.intact() && variance.intact() && inverse.intact()));
 
   Guarded<T> dx(n), dweight(s.columns), dbias(s.columns);
-  batch_norm_gradient<T>(s, g.data(), x.data(), relu ? y.data() : nullptr, weight.data(), mean.data(),
-                         inverse.data(), dx.data(), dweight.data(), dbias.data());
+  batch_norm_gradient<T>(s, g.data(), x.data(), weight.data(), bias.data(), relu, mean.data(), inverse.data(),
+                         dx.data(), dweight.data(), dbias.data());
   CHECK((dx.intact() && dweight.intact() && dbias.intact()));
 
   const long double unit = epsilon<T> * roundings(s.rows);
@@ -271,8 +271,8 @@ TEST_CASE_TEMPLATE("normalisation gives the same bits on 1, 2, 3 and 8 threads",
     };
     batch_norm<T>(s, x.data(), weight.data(), bias.data(), 1e-5, true, y.data(), mean.data(), variance.data(),
                   inverse.data());
-    batch_norm_gradient<T>(s, g.data(), x.data(), y.data(), weight.data(), mean.data(), inverse.data(),
-                           dx.data(), dweight.data(), dbias.data());
+    batch_norm_gradient<T>(s, g.data(), x.data(), weight.data(), bias.data(), true, mean.data(),
+                           inverse.data(), dx.data(), dweight.data(), dbias.data());
     keep({&y, &dx, &mean, &variance, &inverse, &dweight, &dbias});
     layer_norm<T>(s, x.data(), weight.data(), bias.data(), 1e-5, y2.data(), mean.data(), inverse.data());
     layer_norm_gradient<T>(s, g.data(), x.data(), weight.data(), mean.data(), inverse.data(), dx2.data(),
@@ -288,8 +288,8 @@ TEST_CASE_TEMPLATE("normalisation without values is refused", T, float, double) 
   CHECK_THROWS_WITH_AS(
       batch_norm<T>({0, 3}, nullptr, nullptr, nullptr, 1e-5, false, nullptr, nullptr, nullptr, nullptr),
       "batch_norm: no values to take a mean of: the batch is empty", std::invalid_argument);
-  CHECK_THROWS_WITH_AS(batch_norm_gradient<T>({0, 3}, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
-                                              nullptr, nullptr, nullptr),
+  CHECK_THROWS_WITH_AS(batch_norm_gradient<T>({0, 3}, nullptr, nullptr, nullptr, nullptr, true, nullptr,
+                                              nullptr, nullptr, nullptr, nullptr),
                        "batch_norm_gradient: no values to take a mean of: the batch is empty",
                        std::invalid_argument);
   CHECK_THROWS_WITH_AS(layer_norm<T>({3, 0}, nullptr, nullptr, nullptr, 1e-5, nullptr, nullptr, nullptr),

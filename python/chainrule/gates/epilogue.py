@@ -33,7 +33,7 @@ class WithEpilogue(Gate):
                 return _core.epilogue_gradient(gradient, self.kept[2])
             gradient = self.through_relu(gradient)
         if biased and self.wants(2):
-            return gradient, sum(gradient, axis=tuple(range(len(shape_of(gradient)) - 1)))
+            return gradient, _over_rows(gradient)
         return gradient, None
 
     def each(self, first, second, bias):
@@ -46,3 +46,11 @@ class WithEpilogue(Gate):
             shape, dtype = self.kinds[1]
             tangent = add(np.zeros(shape, dtype) if tangent is None else tangent, bias_tangent)
         return self.through_relu(tangent)
+
+
+def _over_rows(gradient):
+    """The sum over all axes but the last: a bias's gradient."""
+    shape = shape_of(gradient)
+    if isinstance(gradient, Box) or not shape[-1]:
+        return sum(gradient, axis=tuple(range(len(shape) - 1)))
+    return _core.sum(gradient, 1, gradient.size // shape[-1], shape[-1]).reshape(shape[-1:])

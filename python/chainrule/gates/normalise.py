@@ -94,26 +94,27 @@ class BatchNorm(Normalise):
         )
         y = y.reshape(x.shape)
         self.batch.update(mean=centre, variance=variance)
-        self.kept = x, weight, y if self.relu else None, centre, inverse
+        self.kept = x, weight, bias, y if self.relu else None, centre, inverse
         return y
 
     def backward(self, gradient):
-        x, weight, y, centre, inverse = self.kept
-        if any(isinstance(v, Box) for v in (gradient, x, weight)):
+        x, weight, bias, y, centre, inverse = self.kept
+        if any(isinstance(v, Box) for v in (gradient, x, weight, bias)):
             return self.rule(relu_gradient(gradient, y) if self.relu else gradient, x, weight)
         matrix = rows_of(x)
         dx, dweight, dbias = _core.batch_norm_gradient(
             gradient.reshape(matrix),
             x.reshape(matrix),
-            None if y is None else y.reshape(matrix),
             weight,
+            bias,
+            self.relu,
             centre,
             inverse,
         )
         return dx.reshape(x.shape), dweight, dbias
 
     def jvp(self, *tangents):
-        x, weight, y, _, _ = self.kept
+        x, weight, _, y, _, _ = self.kept
         tangent = self.push(x, weight, *tangents)
         return relu_gradient(tangent, y) if self.relu else tangent
 

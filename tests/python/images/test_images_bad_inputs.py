@@ -271,10 +271,10 @@ def test_the_core_refuses_normalisations_that_do_not_fit():
     with pytest.raises(ValueError, match=r"batch_norm: x \(1, 4, 4, 2\) is not a matrix"):
         _core.batch_norm(X, vector, vector, 1e-5, False)
     with pytest.raises(ValueError, match=r"batch_norm_gradient: gradient .* and x .* differ"):
-        _core.batch_norm_gradient(ROWS[:2], ROWS, None, vector, vector, vector)
+        _core.batch_norm_gradient(ROWS[:2], ROWS, vector, vector, False, vector, vector)
     with pytest.raises(ValueError, match=r"batch_norm_gradient: mean .* for 3 values"):
-        _core.batch_norm_gradient(ROWS, ROWS, None, vector, ones(2), vector)
-    with pytest.raises(ValueError, match=r"batch_norm_gradient: output .* and x .* differ"):
-        _core.batch_norm_gradient(ROWS, ROWS, ROWS[:3], vector, vector, vector)
+        _core.batch_norm_gradient(ROWS, ROWS, vector, vector, False, ones(2), vector)
+    with pytest.raises(ValueError, match=r"batch_norm_gradient: bias .* for 3 values"):
+        _core.batch_norm_gradient(ROWS, ROWS, vector, ones(4), True, vector, vector)
     with pytest.raises(ValueError, match=r"layer_norm_gradient: mean .* for 4 values"):
         _core.layer_norm_gradient(ROWS, ROWS, vector, vector, ones(4))
