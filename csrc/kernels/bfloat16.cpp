@@ -46,8 +46,8 @@ inline void tile_block(const Bfloat16Product& p, int64_t first, float* sums) {
   if (two_columns) _tile_zero(1);
   if (two_rows) _tile_zero(2);
   if (two_rows && two_columns) _tile_zero(3);
-  const uint16_t* b = p.b;
   for (int64_t r = 0; r < p.run_count; ++r) {
+    const uint16_t* b = p.b + r * p.b_run;
     const uint16_t* a = p.a + p.runs[r] + first * p.a_row;
     for (int64_t k = 0; k < p.depth; k += depth_unit, b += depth_unit * panel) {
       _tile_loadd(4, a + k, stride);
@@ -104,8 +104,8 @@ inline void tile_block(const Bfloat16Product& p, int64_t first, float* sums) {
   Vec<float> s[rows][2];
 #pragma GCC unroll 12
   for (int i = 0; i < rows; ++i) s[i][0] = s[i][1] = Vec<float>{};
-  const uint16_t* b = p.b;
   for (int64_t r = 0; r < p.run_count; ++r) {
+    const uint16_t* b = p.b + r * p.b_run;
     const uint16_t* a = p.a + p.runs[r] + first * p.a_row;
     for (int64_t k = 0; k < p.depth; k += 2, b += 2 * panel) {
       const Mask<float> left = load_words(b), right = load_words(b + panel);

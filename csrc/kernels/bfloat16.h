@@ -15,9 +15,9 @@ struct Bfloat16Product {
   int64_t a_row;        // from a row to the next; rows may overlap
   const int64_t* runs;  // where the values of each run begin in a row
   int64_t run_count;
-  int64_t depth;  // values in a run: a multiple of depth_unit
-  const uint16_t*
-      b;  // b(r, k, j) at ((r * depth + k) / 2 * panel + j) * 2 + k % 2: all `panel` columns there
+  int64_t depth;      // values in a run: a multiple of depth_unit
+  const uint16_t* b;  // b(r, k, j) at r * b_run + (k / 2 * panel + j) * 2 + k % 2: all `panel` columns there
+  int64_t b_run;
   float* const* out;  // the place of each row, or nullptr for one that nobody wants
   int64_t rows;
   int columns;        // at most panel

@@ -167,8 +167,9 @@ TEST_CASE(
                                bias = small_integers<float>(columns, 3, 20),
                                b = small_integers<float>(run_count * depth * columns, 2);
       // NaN in the rows past the last and the columns past the last must show nowhere.
+      const int64_t b_run = depth * panel + 2 * panel * (columns % 3);
       std::vector<uint16_t> a_bits = bits_of_all(a),
-                            b_bits(static_cast<size_t>(run_count * depth * panel), uint16_t{0x7fc0});
+                            b_bits(static_cast<size_t>(run_count * b_run), uint16_t{0x7fc0});
       a_bits.resize(static_cast<size_t>(used + run_count * 7 + depth + kernel.row_block * a_row), 0x7fc0);
       auto b_at = [&](int64_t r, int64_t k, int64_t j) {
         return b[static_cast<size_t>((r * depth + k) * columns + j)];
@@ -176,7 +177,7 @@ TEST_CASE(
       for (int64_t r = 0; r < run_count; ++r)
         for (int64_t k = 0; k < depth; ++k)
           for (int64_t j = 0; j < columns; ++j)
-            b_bits[static_cast<size_t>((((r * depth + k) / 2) * panel + j) * 2 + k % 2)] =
+            b_bits[static_cast<size_t>(r * b_run + (k / 2 * panel + j) * 2 + k % 2)] =
                 bfloat16_bits(b_at(r, k, j));
       Guarded<float> c(small_integers<float>(rows * columns, 4, 9));
       const std::vector<float> before = c.values();
@@ -189,6 +190,7 @@ TEST_CASE(
       p.run_count = run_count;
       p.depth = depth;
       p.b = b_bits.data();
+      p.b_run = b_run;
       p.out = out.data();
       p.rows = rows;
       p.columns = static_cast<int>(columns);
