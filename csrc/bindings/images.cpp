@@ -140,8 +140,35 @@ void require_same(const char* operation, const Operand& a, const Operand& b) {
                                 " and " + b.argument() + " " + shape_text(b.shape()) + " differ");
 }
 
+Activation activation_of(const char* operation, const std::optional<std::string>& name) {
+  if (!name) return Activation::none;
+  if (*name == "relu") return Activation::relu;
+  if (*name == "gelu") return Activation::gelu;
+  throw std::invalid_argument(std::string(operation) + ": activation '" + *name +
+                              "' is not one of None, 'relu', 'gelu'");
+}
+
 template <class T>
-py::tuple batch_norm_forward(Operand& x, Operand& weight, Operand& bias, double epsilon, bool relu) {
+py::object standardised(Operand& x, Operand& mean, Operand& scale, Operand& bias, Activation activation) {
+  const char* name = "standardise";
+  require_matrix(name, x);
+  const MatrixShape s = matrix(x);
+  x.as<T>();
+  const T* centre = vector_of<T>(name, mean, s.columns);
+  const T* slope = vector_of<T>(name, scale, s.columns);
+  const T* b = vector_of<T>(name, bias, s.columns);
+  T* y;
+  py::object out = new_array<T>(x.shape(), &y);
+  {
+    MaybeUnlocked unlocked(x.elements());
+    standardise<T>(s, x.data<T>(), centre, slope, b, activation, y);
+  }
+  return out;
+}
+
+template <class T>
+py::tuple batch_norm_forward(Operand& x, Operand& weight, Operand& bias, double epsilon,
+                             Activation activation) {
   require_matrix("batch_norm", x);
   const MatrixShape s = matrix(x);
   x.as<T>();
@@ -153,13 +180,13 @@ py::tuple batch_norm_forward(Operand& x, Operand& weight, Operand& bias, double 
              inverses = new_array<T>(Shape{s.columns}, &inverse);
   {
     MaybeUnlocked unlocked(x.elements());
-    batch_norm<T>(s, x.data<T>(), w, b, epsilon, relu, y, mean, variance, inverse);
+    batch_norm<T>(s, x.data<T>(), w, b, epsilon, activation, y, mean, variance, inverse);
   }
   return py::make_tuple(out, means, variances, inverses);
 }
 
 template <class T>
-py::tuple batch_norm_backward(Operand& g, Operand& x, Operand& weight, Operand& bias, bool relu,
+py::tuple batch_norm_backward(Operand& g, Operand& x, Operand& weight, Operand& bias, Activation activation,
                               Operand& mean, Operand& inverse) {
   const char* name = "batch_norm_gradient";
   require_matrix(name, x);
@@ -176,7 +203,7 @@ py::tuple batch_norm_backward(Operand& g, Operand& x, Operand& weight, Operand& 
              dbs = new_array<T>(Shape{s.columns}, &db);
   {
     MaybeUnlocked unlocked(x.elements());
-    batch_norm_gradient<T>(s, g.data<T>(), x.data<T>(), w, b, relu, centre, spread, dx, dw, db);
+    batch_norm_gradient<T>(s, g.data<T>(), x.data<T>(), w, b, activation, centre, spread, dx, dw, db);
   }
   return py::make_tuple(dxs, dws, dbs);
 }
@@ -287,24 +314,37 @@ void bind_images(py::module_& m) {
       py::arg("gradient"), py::arg("x_shape"), py::arg("window"));
   m.def(
       "batch_norm",
-      [](py::handle x, py::handle weight, py::handle bias, double epsilon, bool relu) {
+      [](py::handle x, py::handle weight, py::handle bias, double epsilon,
+         const std::optional<std::string>& activation) {
+        const Activation then = activation_of("batch_norm", activation);
         Operand a("batch_norm", "x", x), w("batch_norm", "weight", weight), b("batch_norm", "bias", bias);
-        return single(a) ? batch_norm_forward<float>(a, w, b, epsilon, relu)
-                         : batch_norm_forward<double>(a, w, b, epsilon, relu);
+        return single(a) ? batch_norm_forward<float>(a, w, b, epsilon, then)
+                         : batch_norm_forward<double>(a, w, b, epsilon, then);
       },
-      py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("epsilon"), py::arg("relu"));
+      py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("epsilon"), py::arg("activation"));
+  m.def(
+      "standardise",
+      [](py::handle x, py::handle mean, py::handle scale, py::handle bias,
+         const std::optional<std::string>& activation) {
+        const char* name = "standardise";
+        const Activation then = activation_of(name, activation);
+        Operand a(name, "x", x), c(name, "mean", mean), f(name, "scale", scale), b(name, "bias", bias);
+        return single(a) ? standardised<float>(a, c, f, b, then) : standardised<double>(a, c, f, b, then);
+      },
+      py::arg("x"), py::arg("mean"), py::arg("scale"), py::arg("bias"), py::arg("activation"));
   m.def(
       "batch_norm_gradient",
-      [](py::handle gradient, py::handle x, py::handle weight, py::handle bias, bool relu, py::handle mean,
-         py::handle inverse) {
+      [](py::handle gradient, py::handle x, py::handle weight, py::handle bias,
+         const std::optional<std::string>& activation, py::handle mean, py::handle inverse) {
         const char* name = "batch_norm_gradient";
+        const Activation then = activation_of(name, activation);
         Operand g(name, "gradient", gradient), a(name, "x", x), w(name, "weight", weight),
             b(name, "bias", bias), c(name, "mean", mean), i(name, "inverse deviation", inverse);
-        return single(a) ? batch_norm_backward<float>(g, a, w, b, relu, c, i)
-                         : batch_norm_backward<double>(g, a, w, b, relu, c, i);
+        return single(a) ? batch_norm_backward<float>(g, a, w, b, then, c, i)
+                         : batch_norm_backward<double>(g, a, w, b, then, c, i);
       },
-      py::arg("gradient"), py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("relu"), py::arg("mean"),
-      py::arg("inverse_deviation"));
+      py::arg("gradient"), py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("activation"),
+      py::arg("mean"), py::arg("inverse_deviation"));
   m.def(
       "layer_norm",
       [](py::handle x, py::handle weight, py::handle bias, double epsilon) {

@@ -3,20 +3,12 @@
 #include <cmath>
 
 #include "kernels/table.h"
+#include "simd/gelu.h"
 #include "simd/math.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
 namespace {
-
-// Applies a function of single numbers to each lane, for what has no vector form here.
-template <class T, class Function>
-inline Vec<T> by_lane(Vec<T> x, Function function) {
-  T values[lanes<T>];
-  store(values, x);
-  for (int i = 0; i < lanes<T>; ++i) values[i] = function(values[i]);
-  return load(values);
-}
 
 inline float scalar_sin(float x) { return ::sinf(x); }
 inline double scalar_sin(double x) { return ::sin(x); }
@@ -95,33 +87,9 @@ struct Relu {
   static Vec<T> of(Vec<T> x) { return positive_part<T>(x); }
 };
 
-// The normal distribution's share below x. In float32 by the fit of erfc in Press et al., Numerical Recipes,
-// 2nd edition, section 6.2, whose relative error is below 1.2e-7 everywhere; float64 takes the library's.
-inline Vec<float> normal_share(Vec<float> x) {
-  const Vec<float> z = absolute<float>(x) * 0.70710678118654752f, t = 1.0f / (1.0f + 0.5f * z);
-  constexpr float c[] = {-0.82215223f, 1.48851587f, -1.13520398f, 0.27886807f, -0.18628806f,
-                         0.09678418f,  0.37409196f, 1.00002368f,  -1.26551223f};
-  Vec<float> sum = broadcast(0.17087277f);
-#pragma GCC unroll 9
-  for (float k : c) sum = sum * t + k;
-  // z^2 is rounded once: its error, times itself, is what the exponential sees.
-  const Vec<float> tail = 0.5f * (t * exp<float>(sum - z * z));
-  return x != x ? x : x < 0.0f ? tail : 1.0f - tail;
-}
-inline Vec<double> normal_share(Vec<double> x) {
-  return by_lane<double>(x, [](double v) { return 0.5 * ::erfc(-v * 0.70710678118654752440); });
-}
-template <class T>
-inline Vec<T> normal_density(Vec<T> x) {
-  return exp<T>(x * x * T(-0.5)) * T(0.39894228040143267794);
-}
 template <class T>
 struct Gelu {
-  // -inf times its share, 0, is 0 in the limit.
-  static Vec<T> of(Vec<T> x) {
-    Vec<T> y = x * normal_share(x);
-    return x == T(-__builtin_inf()) ? Vec<T>{} : y;
-  }
+  static Vec<T> of(Vec<T> x) { return gelu<T>(x); }
 };
 template <class T>
 struct Silu {
@@ -189,11 +157,7 @@ struct TanhGradient {
 
 template <class T>
 struct GeluGradient {
-  static Vec<T> of(Vec<T> g, Vec<T> x) {
-    Vec<T> bend = x * normal_density<T>(x);
-    bend = absolute<T>(x) == T(__builtin_inf()) ? Vec<T>{} : bend;
-    return g * (normal_share(x) + bend);
-  }
+  static Vec<T> of(Vec<T> g, Vec<T> x) { return g * gelu_slope<T>(x); }
 };
 template <class T>
 struct SiluGradient {

@@ -1,8 +1,10 @@
 #include "kernels/normalise.h"
 
 #include <cmath>
+#include <type_traits>
 
 #include "kernels/table.h"
+#include "simd/gelu.h"
 #include "simd/vec.h"
 
 namespace chainrule::CHAINRULE_ISA {
@@ -38,29 +40,43 @@ inline Vec<T> standardised(Vec<T> x, Vec<T> mean, Vec<T> scale, Vec<T> shift) {
   return (x - mean) * scale + shift;
 }
 
-template <class T>
-void standardise(const T* x, int64_t rows, int64_t columns, const T* mean, const T* scale, const T* shift,
-                 bool relu, T* y) {
+template <class T, Activation activation>
+inline Vec<T> activated(Vec<T> x) {
+  if constexpr (activation == Activation::relu) return positive_part<T>(x);
+  if constexpr (activation == Activation::gelu) return gelu<T>(x);
+  return x;
+}
+
+// The gradient before the activation, from that behind it and what the activation was given.
+template <class T, Activation activation>
+inline Vec<T> before(Vec<T> g, Vec<T> x) {
+  if constexpr (activation == Activation::relu) return where_positive<T>(x, g);
+  if constexpr (activation == Activation::gelu) return g * gelu_slope<T>(x);
+  return g;
+}
+
+template <class T, Activation activation>
+void standardise_rows(const T* x, int64_t rows, int64_t columns, const T* mean, const T* scale,
+                      const T* shift, T* y) {
   for (int64_t i = 0; i < rows; ++i, x += columns, y += columns)
     for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
-      const Vec<T> value = standardised<T>(get(x + c), get(mean + c), get(scale + c), get(shift + c));
-      put(y + c, relu ? positive_part<T>(value) : value);
+      put(y + c, activated<T, activation>(
+                     standardised<T>(get(x + c), get(mean + c), get(scale + c), get(shift + c))));
     });
 }
 
-template <class T, bool masked>
-inline void add_gradient_sums(const T* g, const T* x, const T* shift, int64_t rows, int64_t columns,
-                              const T* mean, const T* inverse_deviation, const T* scale, T* sum_g,
-                              T* sum_gx) {
+template <class T, Activation activation>
+void add_gradients(const T* g, const T* x, int64_t rows, int64_t columns, const T* mean,
+                   const T* inverse_deviation, const T* scale, const T* shift, T* passed, T* sum_g,
+                   T* sum_gx) {
   for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
-    const Vec<T> centre = get(mean + c), slope = get(scale + c);
-    const Vec<T> added = masked ? get(shift + c) : Vec<T>{};
+    const Vec<T> centre = get(mean + c), slope = get(scale + c), added = get(shift + c);
     Vec<T> sums[2] = {}, products[2] = {};
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t at = i * columns + c;
       const Vec<T> own = get(x + at);
-      Vec<T> value = get(g + at);
-      if constexpr (masked) value = where_positive<T>(standardised<T>(own, centre, slope, added), value);
+      const Vec<T> value = before<T, activation>(get(g + at), standardised<T>(own, centre, slope, added));
+      if constexpr (activation == Activation::gelu) put(passed + at, value);
       sums[i % 2] += value;
       products[i % 2] += value * (own - centre);
     }
@@ -69,29 +85,60 @@ inline void add_gradient_sums(const T* g, const T* x, const T* shift, int64_t ro
   });
 }
 
-template <class T>
-void gradient_sums(const T* g, const T* x, const T* shift, int64_t rows, int64_t columns, const T* mean,
-                   const T* inverse_deviation, const T* scale, T* sum_g, T* sum_gx) {
-  if (shift != nullptr)
-    add_gradient_sums<T, true>(g, x, shift, rows, columns, mean, inverse_deviation, scale, sum_g, sum_gx);
-  else
-    add_gradient_sums<T, false>(g, x, shift, rows, columns, mean, inverse_deviation, scale, sum_g, sum_gx);
-}
-
-template <class T>
-void gradient(const T* g, const T* x, const T* shift, int64_t rows, int64_t columns, const T* mean,
-              const T* inverse_deviation, const T* scale, const T* mean_g, const T* mean_gx, T* dx) {
+template <class T, Activation activation>
+void input_gradient(const T* g, const T* x, int64_t rows, int64_t columns, const T* mean,
+                    const T* inverse_deviation, const T* scale, const T* shift, const T* mean_g,
+                    const T* mean_gx, T* dx) {
   for (int64_t i = 0; i < rows; ++i) {
     const int64_t row = i * columns;
     for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
       const Vec<T> own = get(x + row + c), centre = get(mean + c), slope = get(scale + c);
-      Vec<T> value = get(g + row + c);
-      if (shift != nullptr)
-        value = where_positive<T>(standardised<T>(own, centre, slope, get(shift + c)), value);
+      const Vec<T> value =
+          before<T, activation>(get(g + row + c), standardised<T>(own, centre, slope, get(shift + c)));
       const Vec<T> standard = (own - centre) * get(inverse_deviation + c);
       put(dx + row + c, slope * (value - get(mean_g + c) - standard * get(mean_gx + c)));
     });
   }
+}
+
+// function(the activation as a constant)
+template <class Function>
+inline void with_activation(Activation activation, const Function& function) {
+  switch (activation) {
+    case Activation::none:
+      return function(std::integral_constant<Activation, Activation::none>{});
+    case Activation::relu:
+      return function(std::integral_constant<Activation, Activation::relu>{});
+    case Activation::gelu:
+      return function(std::integral_constant<Activation, Activation::gelu>{});
+  }
+}
+
+template <class T>
+void standardise(const T* x, int64_t rows, int64_t columns, const T* mean, const T* scale, const T* shift,
+                 Activation activation, T* y) {
+  with_activation(activation, [&](auto constant) {
+    standardise_rows<T, constant.value>(x, rows, columns, mean, scale, shift, y);
+  });
+}
+
+template <class T>
+void gradient_sums(const T* g, const T* x, Activation activation, int64_t rows, int64_t columns,
+                   const T* mean, const T* inverse_deviation, const T* scale, const T* shift, T* passed,
+                   T* sum_g, T* sum_gx) {
+  with_activation(activation, [&](auto constant) {
+    add_gradients<T, constant.value>(g, x, rows, columns, mean, inverse_deviation, scale, shift, passed,
+                                     sum_g, sum_gx);
+  });
+}
+
+template <class T>
+void gradient(const T* g, const T* x, bool relu, int64_t rows, int64_t columns, const T* mean,
+              const T* inverse_deviation, const T* scale, const T* shift, const T* mean_g, const T* mean_gx,
+              T* dx) {
+  (relu ? input_gradient<T, Activation::relu>
+        : input_gradient<T, Activation::none>)(g, x, rows, columns, mean, inverse_deviation, scale, shift,
+                                               mean_g, mean_gx, dx);
 }
 
 template <class T>

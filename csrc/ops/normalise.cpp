@@ -36,8 +36,8 @@ void require_rows(const char* operation, const MatrixShape& s) {
 }  // namespace
 
 template <class T>
-void batch_norm(const MatrixShape& s, const T* x, const T* weight, const T* bias, double epsilon, bool relu,
-                T* y, T* mean, T* variance, T* inverse_deviation) {
+void batch_norm(const MatrixShape& s, const T* x, const T* weight, const T* bias, double epsilon,
+                Activation activation, T* y, T* mean, T* variance, T* inverse_deviation) {
   require_rows("batch_norm", s);
   const auto& kernel = kernels<T>().normalise;
   const int64_t parts = part_count(s);
@@ -63,26 +63,33 @@ void batch_norm(const MatrixShape& s, const T* x, const T* weight, const T* bias
     inverse_deviation[c] = static_cast<T>(inverse);
     scale[c] = weight[c] * inverse_deviation[c];  // as on the way back, to the bit
   }
+  standardise(s, x, mean, scale.data(), bias, activation, y);
+}
+
+template <class T>
+void standardise(const MatrixShape& s, const T* x, const T* mean, const T* scale, const T* bias,
+                 Activation activation, T* y) {
+  const auto kernel = kernels<T>().normalise.standardise;
   over_parts(s, [&](int64_t, int64_t first, int64_t rows) {
-    kernel.standardise(x + first * s.columns, rows, s.columns, mean, scale.data(), bias, relu,
-                       y + first * s.columns);
+    kernel(x + first * s.columns, rows, s.columns, mean, scale, bias, activation, y + first * s.columns);
   });
 }
 
 template <class T>
 void batch_norm_gradient(const MatrixShape& s, const T* g, const T* x, const T* weight, const T* bias,
-                         bool relu, const T* mean, const T* inverse_deviation, T* dx, T* dweight, T* dbias) {
+                         Activation activation, const T* mean, const T* inverse_deviation, T* dx, T* dweight,
+                         T* dbias) {
   require_rows("batch_norm_gradient", s);
-  const T* shift = relu ? bias : nullptr;
   const auto& kernel = kernels<T>().normalise;
   const int64_t parts = part_count(s);
   Scratch<T> sums(parts * s.columns), products(parts * s.columns), scale(3 * s.columns);
   for (int64_t c = 0; c < s.columns; ++c) scale[c] = weight[c] * inverse_deviation[c];
   over_parts(s, [&](int64_t part, int64_t first, int64_t rows) {
     const int64_t at = first * s.columns;
-    kernel.gradient_sums(g + at, x + at, shift, rows, s.columns, mean, inverse_deviation, scale.data(),
-                         sums.data() + part * s.columns, products.data() + part * s.columns);
+    kernel.gradient_sums(g + at, x + at, activation, rows, s.columns, mean, inverse_deviation, scale.data(),
+                         bias, dx + at, sums.data() + part * s.columns, products.data() + part * s.columns);
   });
+  const T* passed = activation == Activation::gelu ? dx : g;
   T* mean_g = scale.data() + s.columns;
   T* mean_gx = mean_g + s.columns;
   for (int64_t c = 0; c < s.columns; ++c) {
@@ -98,8 +105,8 @@ void batch_norm_gradient(const MatrixShape& s, const T* g, const T* x, const T* 
   }
   over_parts(s, [&](int64_t, int64_t first, int64_t rows) {
     const int64_t at = first * s.columns;
-    kernel.gradient(g + at, x + at, shift, rows, s.columns, mean, inverse_deviation, scale.data(), mean_g,
-                    mean_gx, dx + at);
+    kernel.gradient(passed + at, x + at, activation == Activation::relu, rows, s.columns, mean,
+                    inverse_deviation, scale.data(), bias, mean_g, mean_gx, dx + at);
   });
 }
 
@@ -139,10 +146,11 @@ void layer_norm_gradient(const MatrixShape& s, const T* g, const T* x, const T* 
 }
 
 #define CHAINRULE_INSTANTIATE(T)                                                                             \
-  template void batch_norm<T>(const MatrixShape&, const T*, const T*, const T*, double, bool, T*, T*, T*,    \
-                              T*);                                                                           \
-  template void batch_norm_gradient<T>(const MatrixShape&, const T*, const T*, const T*, const T*, bool,     \
-                                       const T*, const T*, T*, T*, T*);                                      \
+  template void batch_norm<T>(const MatrixShape&, const T*, const T*, const T*, double, Activation, T*, T*,  \
+                              T*, T*);                                                                       \
+  template void standardise<T>(const MatrixShape&, const T*, const T*, const T*, const T*, Activation, T*);  \
+  template void batch_norm_gradient<T>(const MatrixShape&, const T*, const T*, const T*, const T*,           \
+                                       Activation, const T*, const T*, T*, T*, T*);                          \
   template void layer_norm<T>(const MatrixShape&, const T*, const T*, const T*, double, T*, T*, T*);         \
   template void layer_norm_gradient<T>(const MatrixShape&, const T*, const T*, const T*, const T*, const T*, \
                                        T*, T*, T*);

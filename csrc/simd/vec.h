@@ -194,6 +194,15 @@ inline void for_vectors(int64_t n, Body body) {
         [left](T* p, Vec<T> v) { store_first<T>(p, v, left); });
 }
 
+// Applies a function of single numbers to each lane, for what has no vector form here.
+template <class T, class Function>
+inline Vec<T> by_lane(Vec<T> x, Function function) {
+  T values[lanes<T>];
+  store(values, x);
+  for (int i = 0; i < lanes<T>; ++i) values[i] = function(values[i]);
+  return load(values);
+}
+
 // max(0, x), which lets NaN through.
 template <class T>
 inline Vec<T> positive_part(Vec<T> x) {

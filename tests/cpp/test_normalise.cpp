@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ops/normalise.h"
+#include "reference_activations.h"
 #include "reference_conv2d.h"
 
 using namespace chainrule;
@@ -74,16 +75,17 @@ void check_batch_norm(const MatrixShape& s, double offset, bool relu) {
   CAPTURE(relu);
   const int64_t n = s.rows * s.columns;
   const double epsilon_added = 1e-5;
+  const Activation activation = relu ? Activation::relu : Activation::none;
   const Unaligned<T> x(data<T>(s, offset)), weight(normal<T>(s.columns, 2)), bias(normal<T>(s.columns, 3)),
       g(normal<T>(n, 4));
   Guarded<T> y(n), mean(s.columns), variance(s.columns), inverse(s.columns);
-  batch_norm<T>(s, x.data(), weight.data(), bias.data(), epsilon_added, relu, y.data(), mean.data(),
+  batch_norm<T>(s, x.data(), weight.data(), bias.data(), epsilon_added, activation, y.data(), mean.data(),
                 variance.data(), inverse.data());
   CHECK((y.intact() && mean.intact() && variance.intact() && inverse.intact()));
 
   Guarded<T> dx(n), dweight(s.columns), dbias(s.columns);
-  batch_norm_gradient<T>(s, g.data(), x.data(), weight.data(), bias.data(), relu, mean.data(), inverse.data(),
-                         dx.data(), dweight.data(), dbias.data());
+  batch_norm_gradient<T>(s, g.data(), x.data(), weight.data(), bias.data(), activation, mean.data(),
+                         inverse.data(), dx.data(), dweight.data(), dbias.data());
   CHECK((dx.intact() && dweight.intact() && dbias.intact()));
 
   const long double unit = epsilon<T> * roundings(s.rows);
@@ -211,6 +213,65 @@ TEST_CASE_TEMPLATE("batch normalisation of every width, in one part and in sever
   check_batch_norm<T>({5, 0}, 0, false);
 }
 
+TEST_CASE_TEMPLATE("gelu in the pass of batch normalisation is gelu behind it", T, float, double) {
+  for (const MatrixShape& s : {MatrixShape{2, 1}, {5, 3}, {31, 17}, {40, 33}, {3000, 40}}) {
+    CAPTURE(s.rows);
+    CAPTURE(s.columns);
+    const int64_t n = s.rows * s.columns;
+    const Unaligned<T> x(data<T>(s, 2)), weight(normal<T>(s.columns, 2, 2)), bias(normal<T>(s.columns, 3)),
+        g(normal<T>(n, 4));
+    std::vector<T> plain(static_cast<size_t>(n)), variance(static_cast<size_t>(s.columns)),
+        mean = variance, inverse = variance, scale = variance;
+    batch_norm<T>(s, x.data(), weight.data(), bias.data(), 1e-5, Activation::none, plain.data(), mean.data(),
+                  variance.data(), inverse.data());
+    Guarded<T> y(n), again(n), dx(n), dweight(s.columns), dbias(s.columns);
+    batch_norm<T>(s, x.data(), weight.data(), bias.data(), 1e-5, Activation::gelu, y.data(), mean.data(),
+                  variance.data(), inverse.data());
+    for (int64_t c = 0; c < s.columns; ++c)
+      scale[static_cast<size_t>(c)] = weight.data()[c] * inverse[static_cast<size_t>(c)];
+    standardise<T>(s, x.data(), mean.data(), scale.data(), bias.data(), Activation::gelu, again.data());
+    CHECK((y.intact() && again.intact()));
+    CHECK(std::equal(y.data(), y.data() + n, again.data()));
+    auto before = [&](int64_t i) -> long double { return plain[static_cast<size_t>(i)]; };
+    CHECK(difference(
+              y.data(), n, [&](int64_t i) { return gelu(before(i)); },
+              [&](int64_t i) { return 8 * epsilon<T> * std::fabs(before(i)); }) == "");
+
+    batch_norm_gradient<T>(s, g.data(), x.data(), weight.data(), bias.data(), Activation::gelu, mean.data(),
+                           inverse.data(), dx.data(), dweight.data(), dbias.data());
+    CHECK((dx.intact() && dweight.intact() && dbias.intact()));
+    const long double unit = epsilon<T> * roundings(s.rows);
+    for (int64_t c = 0; c < s.columns; ++c) {
+      // What passes, and its size without the signs within the slope.
+      std::vector<long double> passed, sizes;
+      std::vector<T> column;
+      long double sum = 0, product = 0, sum_size = 0, product_size = 0;
+      const long double centre = mean[static_cast<size_t>(c)], deviation = inverse[static_cast<size_t>(c)];
+      for (int64_t i = 0; i < s.rows; ++i) {
+        const int64_t at = i * s.columns + c;
+        passed.push_back(g.data()[at] * gelu_slope(before(at)));
+        sizes.push_back(std::fabs(g.data()[at]) * (1 + std::fabs(before(at))));
+        column.push_back(dx[at]);
+        const long double standard = (x.data()[at] - centre) * deviation;
+        sum += passed.back();
+        product += passed.back() * standard;
+        sum_size += sizes.back();
+        product_size += sizes.back() * std::fabs(standard);
+      }
+      auto of = [&](const std::vector<long double>& values) {
+        return gradient(values, x.data() + c, s.rows, s.columns, centre, deviation,
+                        [&](int64_t) -> long double { return weight.data()[c]; });
+      };
+      const Gradient expected = of(passed), bound = of(sizes);
+      CHECK(difference(
+                column.data(), s.rows, [&](int64_t i) { return expected.dx[static_cast<size_t>(i)]; },
+                [&](int64_t i) { return unit * bound.size[static_cast<size_t>(i)]; }) == "");
+      CHECK(agree(dbias[c], sum, unit * sum_size));
+      CHECK(agree(dweight[c], product, unit * product_size));
+    }
+  }
+}
+
 TEST_CASE_TEMPLATE("layer normalisation of every width", T, float, double) {
   for (int64_t columns : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65, 100, 768})
     for (int64_t rows : {0, 1, 2, 5}) check_layer_norm<T>({rows, columns}, rows % 2 * 5.0);
@@ -233,7 +294,8 @@ TEST_CASE_TEMPLATE("a large mean costs the deviations no digits", T, float, doub
     std::vector<T> y(x.size());
     T mean, variance, inverse;
     const T weight = 2, bias = T(0.25);
-    batch_norm<T>({n, 1}, x.data(), &weight, &bias, 1e-5, false, y.data(), &mean, &variance, &inverse);
+    batch_norm<T>({n, 1}, x.data(), &weight, &bias, 1e-5, Activation::none, y.data(), &mean, &variance,
+                  &inverse);
     CHECK(mean == x[0]);
     CHECK(variance == T(0));
     CHECK(std::all_of(y.begin(), y.end(), [&](T v) { return v == bias; }));
@@ -249,9 +311,9 @@ TEST_CASE_TEMPLATE("normalisation keeps NaN to its column or row", T, float, dou
   std::vector<T> x = normal<T>(126, 1), y(126), mean(21), variance(21), inverse(21);
   const std::vector<T> weight(21, T(1)), bias(21, T(0));
   x[3 * 21 + 18] = quiet_nan<T>;
-  for (bool relu : {false, true}) {
-    batch_norm<T>(s, x.data(), weight.data(), bias.data(), 1e-5, relu, y.data(), mean.data(), variance.data(),
-                  inverse.data());
+  for (Activation activation : {Activation::none, Activation::relu, Activation::gelu}) {
+    batch_norm<T>(s, x.data(), weight.data(), bias.data(), 1e-5, activation, y.data(), mean.data(),
+                  variance.data(), inverse.data());
     for (int64_t i = 0; i < 126; ++i) CHECK(std::isnan(y[static_cast<size_t>(i)]) == (i % 21 == 18));
   }
   layer_norm<T>(s, x.data(), weight.data(), bias.data(), 1e-5, y.data(), mean.data(), inverse.data());
@@ -269,9 +331,9 @@ TEST_CASE_TEMPLATE("normalisation gives the same bits on 1, 2, 3 and 8 threads",
     auto keep = [&](std::initializer_list<std::vector<T>*> parts) {
       for (const auto* part : parts) out.insert(out.end(), part->begin(), part->end());
     };
-    batch_norm<T>(s, x.data(), weight.data(), bias.data(), 1e-5, true, y.data(), mean.data(), variance.data(),
-                  inverse.data());
-    batch_norm_gradient<T>(s, g.data(), x.data(), weight.data(), bias.data(), true, mean.data(),
+    batch_norm<T>(s, x.data(), weight.data(), bias.data(), 1e-5, Activation::gelu, y.data(), mean.data(),
+                  variance.data(), inverse.data());
+    batch_norm_gradient<T>(s, g.data(), x.data(), weight.data(), bias.data(), Activation::gelu, mean.data(),
                            inverse.data(), dx.data(), dweight.data(), dbias.data());
     keep({&y, &dx, &mean, &variance, &inverse, &dweight, &dbias});
     layer_norm<T>(s, x.data(), weight.data(), bias.data(), 1e-5, y2.data(), mean.data(), inverse.data());
@@ -285,11 +347,11 @@ TEST_CASE_TEMPLATE("normalisation gives the same bits on 1, 2, 3 and 8 threads",
 }
 
 TEST_CASE_TEMPLATE("normalisation without values is refused", T, float, double) {
-  CHECK_THROWS_WITH_AS(
-      batch_norm<T>({0, 3}, nullptr, nullptr, nullptr, 1e-5, false, nullptr, nullptr, nullptr, nullptr),
-      "batch_norm: no values to take a mean of: the batch is empty", std::invalid_argument);
-  CHECK_THROWS_WITH_AS(batch_norm_gradient<T>({0, 3}, nullptr, nullptr, nullptr, nullptr, true, nullptr,
-                                              nullptr, nullptr, nullptr, nullptr),
+  CHECK_THROWS_WITH_AS(batch_norm<T>({0, 3}, nullptr, nullptr, nullptr, 1e-5, Activation::none, nullptr,
+                                     nullptr, nullptr, nullptr),
+                       "batch_norm: no values to take a mean of: the batch is empty", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(batch_norm_gradient<T>({0, 3}, nullptr, nullptr, nullptr, nullptr, Activation::relu,
+                                              nullptr, nullptr, nullptr, nullptr, nullptr),
                        "batch_norm_gradient: no values to take a mean of: the batch is empty",
                        std::invalid_argument);
   CHECK_THROWS_WITH_AS(layer_norm<T>({3, 0}, nullptr, nullptr, nullptr, 1e-5, nullptr, nullptr, nullptr),

@@ -17,9 +17,9 @@ import numpy as np
 from chainrule import _core
 from chainrule.autodiff.box import Box, shape_of, unbox
 from chainrule.autodiff.gate import Gate
+from chainrule.gates.activations import GeluGradient
 from chainrule.gates.arithmetic import add, add_tangents, divide, multiply, subtract
 from chainrule.gates.convolution import integer
-from chainrule.gates.functions import relu as rectify
 from chainrule.gates.functions import relu_gradient, sqrt
 from chainrule.gates.reduce import mean, var
 from chainrule.gates.shape import as_array, promoted
@@ -77,12 +77,25 @@ def rows_of(x):
     return math.prod(x.shape[:-1]), x.shape[-1]
 
 
-class BatchNorm(Normalise):
-    """Each channel, the last axis, over the batch and all pixels; with relu after it in the same pass."""
+class Activated:
+    """The way back through the activation that a gate applies at the end of its pass: None, 'relu' or 'gelu'.
 
-    def __init__(self, epsilon, relu=False):
+    The gate has the attribute `activation` and keeps its value where that is relu.
+    """
+
+    def through_activation(self, gradient, y, before):
+        """The gradient, or tangent, on the other side: y is the gate's value, before() the activation's input."""
+        if self.activation == "relu":
+            return relu_gradient(gradient, y)
+        return GeluGradient()(gradient, before()) if self.activation == "gelu" else gradient
+
+
+class BatchNorm(Normalise, Activated):
+    """Each channel, the last axis, over the batch and all pixels; with an activation after it in the same pass."""
+
+    def __init__(self, epsilon, activation=None):
         super().__init__(epsilon)
-        self.relu = relu
+        self.activation = activation
         self.batch = {}  # the mean and variance found; a dict, for a gate that is traced works through a copy
 
     def means(self, x):
@@ -90,33 +103,83 @@ class BatchNorm(Normalise):
 
     def forward(self, x, weight, bias):
         y, centre, variance, inverse = _core.batch_norm(
-            x.reshape(rows_of(x)), weight, bias, self.epsilon, self.relu
+            x.reshape(rows_of(x)), weight, bias, self.epsilon, self.activation
         )
         y = y.reshape(x.shape)
         self.batch.update(mean=centre, variance=variance)
-        self.kept = x, weight, bias, y if self.relu else None, centre, inverse
+        self.kept = x, weight, bias, y if self.activation == "relu" else None, centre, inverse
         return y
 
     def backward(self, gradient):
         x, weight, bias, y, centre, inverse = self.kept
         if any(isinstance(v, Box) for v in (gradient, x, weight, bias)):
-            return self.rule(relu_gradient(gradient, y) if self.relu else gradient, x, weight)
+            return self.rule(self.through_own(gradient, x, weight, bias, y), x, weight)
         matrix = rows_of(x)
         dx, dweight, dbias = _core.batch_norm_gradient(
             gradient.reshape(matrix),
             x.reshape(matrix),
             weight,
             bias,
-            self.relu,
+            self.activation,
             centre,
             inverse,
         )
         return dx.reshape(x.shape), dweight, dbias
 
     def jvp(self, *tangents):
-        x, weight, _, y, _, _ = self.kept
-        tangent = self.push(x, weight, *tangents)
-        return relu_gradient(tangent, y) if self.relu else tangent
+        x, weight, bias, y, _, _ = self.kept
+        return self.through_own(self.push(x, weight, *tangents), x, weight, bias, y)
+
+    def through_own(self, gradient, x, weight, bias, y):
+        return self.through_activation(gradient, y, lambda: add(multiply(self.standard(x)[0], weight), bias))
+
+
+class Standardise(Gate, Activated):
+    """Batch norm by a mean and an inverse deviation that are given: y = (x - mean) inverse weight + bias."""
+
+    def __init__(self, mean, inverse, activation=None):
+        self.mean = mean
+        self.inverse = inverse
+        self.activation = activation
+
+    def forward(self, x, weight, bias):
+        y = _core.standardise(
+            x.reshape(rows_of(x)), self.mean, weight * self.inverse, bias, self.activation
+        ).reshape(x.shape)
+        self.kept = x, weight, bias, y if self.activation == "relu" else None
+        return y
+
+    def through_own(self, gradient):
+        x, weight, bias, y = self.kept
+        return self.through_activation(
+            gradient, y, lambda: add(multiply(subtract(x, self.mean), multiply(weight, self.inverse)), bias)
+        )
+
+    def backward(self, gradient):
+        x, weight, _, _ = self.kept
+        gradient = self.through_own(gradient)
+        rest = tuple(range(len(x.shape) - 1))
+        return (
+            multiply(gradient, multiply(weight, self.inverse)) if self.wants(0) else None,
+            sum(multiply(gradient, multiply(subtract(x, self.mean), self.inverse)), rest)
+            if self.wants(1)
+            else None,
+            sum(gradient, rest) if self.wants(2) else None,
+        )
+
+    def jvp(self, x_tangent, weight_tangent, bias_tangent):
+        x, weight, _, _ = self.kept
+        parts = []
+        if x_tangent is not None:
+            parts.append(multiply(x_tangent, multiply(weight, self.inverse)))
+        if weight_tangent is not None:
+            parts.append(multiply(multiply(subtract(x, self.mean), self.inverse), weight_tangent))
+        if bias_tangent is not None:
+            parts.append(multiply(bias_tangent, np.ones(shape_of(x), unbox(x).dtype)))
+        tangent = parts[0]
+        for part in parts[1:]:
+            tangent = add(tangent, part)
+        return self.through_own(tangent)
 
 
 class LayerNorm(Normalise):
@@ -189,7 +252,7 @@ def batch_norm(
     training=True,
     momentum=0.1,
     epsilon=1e-5,
-    relu=False,
+    activation=None,
 ):
     """Batch normalisation: each channel to mean 0 and variance 1, then scaled and shifted.
 
@@ -203,13 +266,13 @@ def batch_norm(
         training: take mean and variance from the batch; else from the running arrays.
         momentum: in [0, 1].
         epsilon: added to the variance.
-        relu: apply max(0, .) in the same pass; its derivative at 0 is 0.
+        activation: None, or 'relu' (its derivative at 0 is 0) or 'gelu', applied in the same pass.
 
     The variance is taken in two passes, so it is never negative and a large mean costs no digits.
 
-    Errors: ValueError for shapes that do not fit, for a batch without values, or of a single value a channel in
-    training; outside training, without running arrays. TypeError for running values that are no NumPy arrays of
-    floats.
+    Errors: ValueError for shapes that do not fit, an activation of another name, for a batch without values, or of a
+    single value a channel in training; outside training, without running arrays. TypeError for running values that
+    are no NumPy arrays of floats.
 
     >>> import chainrule as cr, numpy as np
     >>> cr.batch_norm(np.array([[1.0], [3.0]]), epsilon=0.0)
@@ -224,6 +287,8 @@ def batch_norm(
     x, weight, bias = _affine(name, x, channels, weight, bias)
     check_number(name, "epsilon", epsilon)
     check_number(name, "momentum", momentum, 1)
+    if activation not in (None, "relu", "gelu"):
+        raise ValueError(f"{name}: activation {activation!r} is not one of None, 'relu', 'gelu'")
     for label, running in (("running_mean", running_mean), ("running_var", running_var)):
         if running is not None:
             _check_running(name, label, running, x, training)
@@ -235,12 +300,11 @@ def batch_norm(
             divide="ignore", invalid="ignore"
         ):  # a variance of 0 gives infinities, as division does
             inverse = (1 / np.sqrt(running_var + epsilon)).astype(dtype)
-        y = add(multiply(subtract(x, running_mean.astype(dtype)), multiply(weight, inverse)), bias)
-        return rectify(y) if relu else y
+        return Standardise(running_mean.astype(dtype), inverse, activation)(x, weight, bias)
     count = math.prod(shape_of(x)[:-1])
     if count < 2:
         raise ValueError(f"{name}: x {shape_of(x)} has {count} values a channel: training needs two or more")
-    gate = BatchNorm(float(epsilon), bool(relu))
+    gate = BatchNorm(float(epsilon), activation)
     y = gate(x, weight, bias)
     if running_mean is not None:
         running_mean += momentum * (gate.batch["mean"] - running_mean)

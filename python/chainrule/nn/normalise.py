@@ -44,7 +44,7 @@ class BatchNorm2d(Module):
         self.running_mean = np.zeros(channels, dtype)
         self.running_var = np.ones(channels, dtype)
 
-    def forward(self, x, relu=False):
+    def forward(self, x, activation=None):
         x = as_array(x, "BatchNorm2d")
         if len(shape_of(x)) < 2 or shape_of(x)[-1] != self.channels:
             raise ValueError(f"BatchNorm2d: x {shape_of(x)} is not (N, ..., {self.channels})")
@@ -57,12 +57,16 @@ class BatchNorm2d(Module):
             self.training,
             self.momentum,
             self.epsilon,
-            relu,
+            activation,
         )
 
     def forward_relu(self, x):
         """relu(forward(x)) in one pass."""
-        return self.forward(x, relu=True)
+        return self.forward(x, "relu")
+
+    def forward_gelu(self, x):
+        """gelu(forward(x)) in one pass."""
+        return self.forward(x, "gelu")
 
     def describe(self):
         if self.bias is None:

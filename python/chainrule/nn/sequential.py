@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from chainrule.nn.activation import ReLU
+from functools import partial
+
+from chainrule.nn.activation import GELU, ReLU
 from chainrule.nn.convolution import Conv2d
 from chainrule.nn.linear import Linear
 from chainrule.nn.module import Module
 from chainrule.nn.normalise import BatchNorm2d
 from chainrule.nn.observe import observers
 
-FUSED = (Linear, Conv2d, BatchNorm2d)  # layers that can apply a relu themselves
+# The method of a layer that applies the activation behind it as well.
+FUSED = {
+    (Linear, ReLU): Linear.forward_relu,
+    (Conv2d, ReLU): Conv2d.forward_relu,
+    (BatchNorm2d, ReLU): BatchNorm2d.forward_relu,
+    (BatchNorm2d, GELU): BatchNorm2d.forward_gelu,
+}
 
 
 class Sequential(Module):
     """Modules one after the other: the output of each is the input of the next.
 
-    A ReLU right after a Linear, Conv2d or BatchNorm2d is applied within it, on the way to memory: the same numbers
-    in one pass less.
+    A ReLU right after a Linear, Conv2d or BatchNorm2d, and a GELU after a BatchNorm2d, is applied within it, on the
+    way to memory: the same numbers in one pass less.
 
     >>> import chainrule as cr
     >>> net = cr.nn.Sequential(cr.nn.Linear(4, 3), cr.nn.ReLU(), cr.nn.Linear(3, 2))
@@ -32,8 +40,9 @@ class Sequential(Module):
         self.steps = []
         for module in modules:
             # Exactly these classes: one derived from them may compute something else.
-            if type(module) is ReLU and self.steps and type(self.steps[-1]) in FUSED:
-                self.steps[-1] = self.steps[-1].forward_relu
+            fused = FUSED.get((type(self.steps[-1]), type(module))) if self.steps else None
+            if fused is not None:
+                self.steps[-1] = partial(fused, self.steps[-1])
             else:
                 self.steps.append(module)
 

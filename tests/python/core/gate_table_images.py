@@ -322,11 +322,11 @@ def batch_norm_cases():
 
 
 def fused_batch_norm_cases():
-    def make(shape):
+    def make(shape, activation="relu"):
         return case(
-            "relu",
-            lambda x, w, b: cr.batch_norm(x, w, b, relu=True),
-            lambda x, w, b: torch.relu(reference.batch_norm(x, w, b)),
+            activation,
+            lambda x, w, b: cr.batch_norm(x, w, b, activation=activation),
+            lambda x, w, b: getattr(functional, activation)(reference.batch_norm(x, w, b)),
             (normal, shape),
             (scale, shape[-1:]),
             (normal, shape[-1:]),
@@ -335,7 +335,34 @@ def fused_batch_norm_cases():
     def before(c):
         return reference.batch_norm(*[torch.tensor(v) for v in c.values()]).numpy()
 
-    return off_the_kink([make((2, 2, 2, 2)), make((5, 3))], before)
+    return [
+        *off_the_kink([make((2, 2, 2, 2)), make((5, 3))], before),
+        make((2, 2, 2, 2), "gelu"),
+        make((5, 3), "gelu"),
+    ]
+
+
+def standardise_cases():
+    def make(activation, shape=(2, 2, 3, 3)):
+        mean, variance = np.array([0.3, -0.2, 1.0]), np.array([0.5, 2.0, 1.5])
+
+        def expected(x, w, b):
+            y = (x - torch.tensor(mean).to(x.dtype)) / torch.sqrt(torch.tensor(variance + 1e-5).to(x.dtype))
+            return (getattr(functional, activation) if activation else lambda v: v)(y * w + b)
+
+        return case(
+            f"activation={activation}",
+            lambda x, w, b: cr.batch_norm(x, w, b, mean, variance, training=False, activation=activation),
+            expected,
+            (normal, shape),
+            (scale, shape[-1:]),
+            (normal, shape[-1:]),
+        )
+
+    def before(c):
+        return make(None).reference(*[torch.tensor(v) for v in c.values()]).numpy()
+
+    return [make(None), *off_the_kink([make("relu")], before), make("gelu")]
 
 
 def layer_norm_cases():
@@ -410,6 +437,7 @@ GATES = {
     pool.AveragePool2d: AVERAGE_POOL,
     pool.AveragePool2dAdjoint: AVERAGE_ADJOINT,
     normalise.BatchNorm: batch_norm_cases() + fused_batch_norm_cases(),
+    normalise.Standardise: standardise_cases(),
     normalise.LayerNorm: layer_norm_cases(),
     dropout.Dropout: dropout_cases(),
     activations.LeakyRelu: unary(cr.leaky_relu, functional.leaky_relu, away_from_zero)

@@ -267,14 +267,20 @@ def test_the_core_refuses_gradients_of_other_shapes():
 def test_the_core_refuses_normalisations_that_do_not_fit():
     vector = ones(3)
     with pytest.raises(ValueError, match=r"batch_norm: weight \(2,\) for 3 values: give \(3,\)"):
-        _core.batch_norm(ROWS, ones(2), vector, 1e-5, False)
+        _core.batch_norm(ROWS, ones(2), vector, 1e-5, None)
     with pytest.raises(ValueError, match=r"batch_norm: x \(1, 4, 4, 2\) is not a matrix"):
-        _core.batch_norm(X, vector, vector, 1e-5, False)
+        _core.batch_norm(X, vector, vector, 1e-5, None)
     with pytest.raises(ValueError, match=r"batch_norm_gradient: gradient .* and x .* differ"):
-        _core.batch_norm_gradient(ROWS[:2], ROWS, vector, vector, False, vector, vector)
+        _core.batch_norm_gradient(ROWS[:2], ROWS, vector, vector, None, vector, vector)
     with pytest.raises(ValueError, match=r"batch_norm_gradient: mean .* for 3 values"):
-        _core.batch_norm_gradient(ROWS, ROWS, vector, vector, False, ones(2), vector)
+        _core.batch_norm_gradient(ROWS, ROWS, vector, vector, None, ones(2), vector)
     with pytest.raises(ValueError, match=r"batch_norm_gradient: bias .* for 3 values"):
-        _core.batch_norm_gradient(ROWS, ROWS, vector, ones(4), True, vector, vector)
+        _core.batch_norm_gradient(ROWS, ROWS, vector, ones(4), "relu", vector, vector)
+    with pytest.raises(ValueError, match="activation 'tanh' is not one of None, 'relu', 'gelu'"):
+        _core.batch_norm(ROWS, vector, vector, 1e-5, "tanh")
+    with pytest.raises(ValueError, match=r"standardise: scale \(2,\) for 3 values"):
+        _core.standardise(ROWS, vector, ones(2), vector, None)
+    with pytest.raises(ValueError, match=r"standardise: x .* is not a matrix"):
+        _core.standardise(X, vector, vector, vector, None)
     with pytest.raises(ValueError, match=r"layer_norm_gradient: mean .* for 4 values"):
         _core.layer_norm_gradient(ROWS, ROWS, vector, vector, ones(4))

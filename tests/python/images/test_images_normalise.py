@@ -33,11 +33,14 @@ def torch_gradients(function, arrays, gradient):
     return [y.detach().numpy(), *(p.numpy() for p in parts)]
 
 
-def torch_batch_norm(x, w, b, relu, epsilon):
+ACTIVATIONS = {None: lambda y: y, "relu": torch.relu, "gelu": torch.nn.functional.gelu}
+
+
+def torch_batch_norm(x, w, b, activation, epsilon):
     """Over all axes but the last."""
     flat = x.reshape(-1, x.shape[-1])
     y = torch.nn.functional.batch_norm(flat, None, None, w, b, training=True, eps=epsilon).reshape(x.shape)
-    return torch.relu(y) if relu else y
+    return ACTIVATIONS[activation](y)
 
 
 def compare(got, expected, dtype):
@@ -55,26 +58,26 @@ DTYPES = st.sampled_from([np.float32, np.float64])
 @searched(60)
 @given(
     shape=st.tuples(st.integers(2, 4), ROWS, ROWS, COLUMNS) | st.tuples(st.integers(2, 40), COLUMNS),
-    relu=st.booleans(),
+    activation=st.sampled_from(list(ACTIVATIONS)),
     epsilon=st.sampled_from([1e-5, 1e-3, 0.5]),
     dtype=DTYPES,
 )
-def test_batch_norm_is_torchs(shape, relu, epsilon, dtype):
+def test_batch_norm_is_torchs(shape, activation, epsilon, dtype):
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(s).astype(dtype) for s in (shape, shape[-1:], shape[-1:])]
     gradient = rng.standard_normal(shape).astype(dtype)
-    if relu:
+    if activation == "relu":
         # Outputs at 0 to the last digit may fall on either side: send those no gradient.
-        y = torch_batch_norm(*map(torch.tensor, arrays), False, epsilon).numpy()
+        y = torch_batch_norm(*map(torch.tensor, arrays), None, epsilon).numpy()
         gradient[np.abs(y) < 1e-5] = 0
-    got = gradients(lambda *a: cr.batch_norm(*a, relu=relu, epsilon=epsilon), arrays, gradient)
+    got = gradients(lambda *a: cr.batch_norm(*a, activation=activation, epsilon=epsilon), arrays, gradient)
     if shape[0] == 2 and len(shape) == 2:
         # Of two values each is the other's mirror image: dx nearly cancels, and float32 keeps few of its digits.
         got[1], arrays_64 = got[1].astype(dtype), [a.astype(np.float64) for a in arrays]
-        expected = torch_gradients(lambda *a: torch_batch_norm(*a, relu, epsilon), arrays_64, gradient)
+        expected = torch_gradients(lambda *a: torch_batch_norm(*a, activation, epsilon), arrays_64, gradient)
         np.testing.assert_allclose(got[0], expected[0], atol=2e-3 if dtype is np.float32 else 1e-9)
         return
-    expected = torch_gradients(lambda *a: torch_batch_norm(*a, relu, epsilon), arrays, gradient)
+    expected = torch_gradients(lambda *a: torch_batch_norm(*a, activation, epsilon), arrays, gradient)
     compare(got, expected, dtype)
 
 
@@ -130,7 +133,8 @@ def test_running_values_and_evaluation_are_torchs_over_several_steps(dtype, mome
         np.testing.assert_array_equal(value, before[name])
 
 
-def test_gradients_in_evaluation_are_torchs():
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients_in_evaluation_are_torchs(activation):
     rng = np.random.default_rng(5)
     x, w, b = rng.standard_normal((3, 2, 2, 4)), rng.standard_normal(4), rng.standard_normal(4)
     mean, variance = rng.standard_normal(4), rng.uniform(0.5, 2, 4)
@@ -140,10 +144,12 @@ def test_gradients_in_evaluation_are_torchs():
         y = torch.nn.functional.batch_norm(
             x.reshape(-1, 4), torch.tensor(mean), torch.tensor(variance), w, b, training=False
         )
-        return torch.relu(y).reshape(x.shape)
+        return ACTIVATIONS[activation](y).reshape(x.shape)
 
     got = gradients(
-        lambda x, w, b: cr.batch_norm(x, w, b, mean, variance, training=False, relu=True), (x, w, b), gradient
+        lambda x, w, b: cr.batch_norm(x, w, b, mean, variance, training=False, activation=activation),
+        (x, w, b),
+        gradient,
     )
     for a, e in zip(got, torch_gradients(expected, (x, w, b), gradient), strict=True):
         np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-12)
@@ -225,18 +231,20 @@ def test_nan_stays_in_its_channel_or_row():
     x[1, 2] = np.nan
     y = cr.batch_norm(x)
     assert np.isnan(y[:, 2]).all() and np.isfinite(y[:, :2]).all()
-    assert np.isnan(cr.batch_norm(x, relu=True)[:, 2]).all()
+    for activation in ("relu", "gelu"):
+        assert np.isnan(cr.batch_norm(x, activation=activation)[:, 2]).all()
     y = cr.layer_norm(x)
     assert np.isnan(y[1]).all() and np.isfinite(y[[0, 2, 3]]).all()
 
 
-def test_relu_in_the_same_pass_gives_the_same_values_and_gradients():
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_an_activation_in_the_same_pass_gives_the_same_values_and_gradients(activation):
     rng = np.random.default_rng(8)
     arrays = [rng.standard_normal(s).astype(np.float32) for s in ((5, 6, 7, 19), (19,), (19,))]
     gradient = rng.standard_normal(arrays[0].shape).astype(np.float32)
-    fused = gradients(lambda *a: cr.batch_norm(*a, relu=True), arrays, gradient)
-    apart = gradients(lambda *a: cr.relu(cr.batch_norm(*a)), arrays, gradient)
-    np.testing.assert_array_equal(fused[0], apart[0])
+    fused = gradients(lambda *a: cr.batch_norm(*a, activation=activation), arrays, gradient)
+    apart = gradients(lambda *a: getattr(cr, activation)(cr.batch_norm(*a)), arrays, gradient)
+    np.testing.assert_allclose(fused[0], apart[0], rtol=1e-6, atol=1e-12)
     for a, b in zip(fused[1:], apart[1:], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
