@@ -16,11 +16,36 @@ namespace chainrule {
 
 namespace {
 
+// The gradient of a region's outputs, from its first pixel on, in memory that may be read past its end: tiles
+// read whole vectors, which `columns` filters may not fill. Past a pixel's last channel that meets the next
+// pixel's first, which is harmless; the last pixels of all are copied.
+template <class T>
+class ReadableGradient {
+ public:
+  ReadableGradient(const Conv2dShape& s, const T* dy, const Region& r) {
+    const int64_t width = s.width.output(), all = s.batch * s.height.output() * width * s.filters;
+    const int64_t first = ((r.n * s.height.output() + r.i0) * width + r.j0) * s.filters;
+    const int64_t values = ((r.i1 - r.i0 - 1) * width + r.j1 - r.j0) * s.filters;
+    const int64_t panel = kernels<T>().conv2d.panel;
+    data_ = dy + first;
+    if (s.group_filters() % (panel / 2) == 0 || first + values + panel <= all) return;
+    copy_.emplace(values + panel);
+    std::memcpy(copy_->data(), data_, static_cast<size_t>(values) * sizeof(T));
+    std::fill(copy_->data() + values, copy_->data() + values + panel, T(0));
+    data_ = copy_->data();
+  }
+  const T* data() const { return data_; }
+
+ private:
+  const T* data_;
+  std::optional<Scratch<T>> copy_;
+};
+
 // dw += the contributions of pixels [i0, i1) x [j0, j1) of image n to rows of the gradient of kernel rows
 // [h0, h1): the sums run over the region's pixels in order.
 template <class T>
-void add_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, int64_t dy_channels, const Region& r,
-                         int64_t h0, int64_t h1, T* dw) {
+void add_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, const Region& r, int64_t h0,
+                         int64_t h1, T* dw) {
   const auto& kernel = kernels<T>().conv2d;
   const int64_t depth = s.group_channels(), columns = s.group_filters();
   const int64_t row0 = r.i0 * s.height.stride - s.height.before,
@@ -29,14 +54,15 @@ void add_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, int64_t 
                            s.width.input, s.channels, row0,
                            row0 + (r.i1 - r.i0 - 1) * s.height.stride + s.height.span(), column0,
                            column0 + (r.j1 - r.j0 - 1) * s.width.stride + s.width.span());
-  const T* gradient = dy + ((r.n * s.height.output() + r.i0) * s.width.output() + r.j0) * dy_channels;
+  const ReadableGradient<T> readable(s, dy, r);
+  const T* gradient = readable.data();
   if (s.groups > 1 && depth == 1 && columns == 1) {
     std::vector<int64_t> taps;
     for (int64_t h = h0; h < h1; ++h)
       for (int64_t w = 0; w < s.width.kernel; ++w)
         taps.push_back(h * s.height.dilation * band.row() + w * s.width.dilation * s.channels);
     kernel.depthwise_weights({band.data(), s.height.stride * band.row(), s.width.stride * s.channels,
-                              gradient, s.width.output() * dy_channels, dy_channels, r.i1 - r.i0, r.j1 - r.j0,
+                              gradient, s.width.output() * s.filters, s.filters, r.i1 - r.i0, r.j1 - r.j0,
                               s.channels, taps.data(), static_cast<int64_t>(taps.size()),
                               dw + h0 * s.width.kernel * s.channels});
     return;
@@ -47,8 +73,8 @@ void add_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, int64_t 
   WeightTile<T> tile{};
   tile.x_row = s.height.stride * band.row();
   tile.x_pixel = s.width.stride * s.channels;
-  tile.y_row = s.width.output() * dy_channels;
-  tile.y_pixel = dy_channels;
+  tile.y_row = s.width.output() * s.filters;
+  tile.y_pixel = s.filters;
   tile.height = r.i1 - r.i0;
   tile.width = r.j1 - r.j0;
   tile.out_row = s.filters;
@@ -73,25 +99,6 @@ void add_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, int64_t 
     }
 }
 
-// dy in memory that may be read past its end: tiles read whole vectors, where `columns` may not fill them.
-// Past a pixel's last channel that meets the next pixel's first, which is harmless, but for the last pixel.
-template <class T>
-class VectorRows {
- public:
-  VectorRows(const T* dy, int64_t values, int64_t columns, int64_t width) : data_(dy) {
-    if (columns % width == 0) return;
-    copy_.emplace(values + 2 * width);
-    std::memcpy(copy_->data(), dy, static_cast<size_t>(values) * sizeof(T));
-    std::fill(copy_->data() + values, copy_->data() + values + 2 * width, T(0));
-    data_ = copy_->data();
-  }
-  const T* data() const { return data_; }
-
- private:
-  const T* data_;
-  std::optional<Scratch<T>> copy_;
-};
-
 }  // namespace
 
 template <class T>
@@ -101,8 +108,6 @@ void conv2d_direct_weight_gradient(const Conv2dShape& given, const T* x, const T
   const int64_t rows = s.height.output(), columns = s.width.output();
   std::fill(dw, dw + values, T(0));
   if (values == 0 || s.batch * rows * columns == 0) return;
-  const int64_t panel = kernels<T>().conv2d.panel;
-  const VectorRows<T> gradient(dy, s.batch * rows * columns * s.filters, s.group_filters(), panel / 2);
 
   // Regions of the pixels, each summed on its own: whole images, or where a flattened shape is one long row,
   // parts of that row. A region's x and dy stay in the second cache while all of dw passes over them.
@@ -125,7 +130,7 @@ void conv2d_direct_weight_gradient(const Conv2dShape& given, const T* x, const T
       const int64_t strip = region % strips.parts, band = region / strips.parts % bands.parts;
       const Region r{region / (strips.parts * bands.parts), bands.begin(band), bands.begin(band + 1),
                      strips.begin(strip), strips.begin(strip + 1)};
-      add_weight_gradient(s, x, gradient.data(), s.filters, r, s.height.kernel * slice / slices,
+      add_weight_gradient(s, x, dy, r, s.height.kernel * slice / slices,
                           s.height.kernel * (slice + 1) / slices, out);
     }
   });
