@@ -137,8 +137,8 @@ void pack(MatrixView<T> b, int64_t k_size, int64_t columns, int64_t width, T* ou
   if (columns < width)
     for (int64_t k = 0; k < k_size; ++k)
       for (int64_t j = columns; j < width; ++j) out[k * out_row + j] = 0;
-  int64_t k = 0;
   if (b.row == 1) {
+    int64_t k = 0;
     auto squares = [&](int64_t rows, auto get) {
       for (int64_t j = 0; j < columns; j += L) {
         const int64_t count = columns - j < L ? columns - j : L;
@@ -158,7 +158,7 @@ void pack(MatrixView<T> b, int64_t k_size, int64_t columns, int64_t width, T* ou
     return;
   }
   for (int64_t j = 0; j < columns; ++j)
-    for (int64_t i = k; i < k_size; ++i) out[i * out_row + j] = b.data[i * b.row + j * b.column];
+    for (int64_t i = 0; i < k_size; ++i) out[i * out_row + j] = b.data[i * b.row + j * b.column];
 }
 
 // ---- Few columns ------------------------------------------------------------------------------------------

@@ -77,29 +77,38 @@ def rows_of(x):
     return math.prod(x.shape[:-1]), x.shape[-1]
 
 
-class Activated:
-    """The way back through the activation that a gate applies at the end of its pass: None, 'relu' or 'gelu'.
+class NormaliseChannels(Normalise):
+    """Each channel, the last axis, over the batch and all pixels; with an activation after it in the same pass.
 
-    The gate has the attribute `activation` and keeps its value where that is relu.
+    `activation` is None, 'relu' or 'gelu'; a subclass keeps its value where that is relu.
     """
-
-    def through_activation(self, gradient, y, before):
-        """The gradient, or tangent, on the other side: y is the gate's value, before() the activation's input."""
-        if self.activation == "relu":
-            return relu_gradient(gradient, y)
-        return GeluGradient()(gradient, before()) if self.activation == "gelu" else gradient
-
-
-class BatchNorm(Normalise, Activated):
-    """Each channel, the last axis, over the batch and all pixels; with an activation after it in the same pass."""
 
     def __init__(self, epsilon, activation=None):
         super().__init__(epsilon)
         self.activation = activation
-        self.batch = {}  # the mean and variance found; a dict, for a gate that is traced works through a copy
 
     def means(self, x):
         return tuple(range(len(shape_of(x)) - 1))
+
+    def through_activation(self, gradient, x, weight, bias, y):
+        """The gradient, or tangent, on the activation's other side; y is the gate's value."""
+        if self.activation == "relu":
+            return relu_gradient(gradient, y)
+        if self.activation == "gelu":
+            return GeluGradient()(gradient, add(multiply(self.standard(x)[0], weight), bias))
+        return gradient
+
+    def jvp(self, *tangents):
+        x, weight, bias, y = self.kept[:4]
+        return self.through_activation(self.push(x, weight, *tangents), x, weight, bias, y)
+
+
+class BatchNorm(NormaliseChannels):
+    """By the mean and the variance of the batch."""
+
+    def __init__(self, epsilon, activation=None):
+        super().__init__(epsilon, activation)
+        self.batch = {}  # the mean and variance found; a dict, for a gate that is traced works through a copy
 
     def forward(self, x, weight, bias):
         y, centre, variance, inverse = _core.batch_norm(
@@ -113,7 +122,7 @@ class BatchNorm(Normalise, Activated):
     def backward(self, gradient):
         x, weight, bias, y, centre, inverse = self.kept
         if any(isinstance(v, Box) for v in (gradient, x, weight, bias)):
-            return self.rule(self.through_own(gradient, x, weight, bias, y), x, weight)
+            return self.rule(self.through_activation(gradient, x, weight, bias, y), x, weight)
         matrix = rows_of(x)
         dx, dweight, dbias = _core.batch_norm_gradient(
             gradient.reshape(matrix),
@@ -126,21 +135,20 @@ class BatchNorm(Normalise, Activated):
         )
         return dx.reshape(x.shape), dweight, dbias
 
-    def jvp(self, *tangents):
-        x, weight, bias, y, _, _ = self.kept
-        return self.through_own(self.push(x, weight, *tangents), x, weight, bias, y)
 
-    def through_own(self, gradient, x, weight, bias, y):
-        return self.through_activation(gradient, y, lambda: add(multiply(self.standard(x)[0], weight), bias))
-
-
-class Standardise(Gate, Activated):
-    """Batch norm by a mean and an inverse deviation that are given: y = (x - mean) inverse weight + bias."""
+class Standardise(NormaliseChannels):
+    """By a mean and an inverse deviation that are given, and do not depend on x."""
 
     def __init__(self, mean, inverse, activation=None):
+        super().__init__(0.0, activation)  # the epsilon is within the inverse
         self.mean = mean
         self.inverse = inverse
-        self.activation = activation
+
+    def standard(self, x):
+        return multiply(subtract(x, self.mean), self.inverse), self.inverse
+
+    def project(self, direction, xhat, inverse, axes):
+        return multiply(direction, inverse)
 
     def forward(self, x, weight, bias):
         y = _core.standardise(
@@ -149,37 +157,9 @@ class Standardise(Gate, Activated):
         self.kept = x, weight, bias, y if self.activation == "relu" else None
         return y
 
-    def through_own(self, gradient):
-        x, weight, bias, y = self.kept
-        return self.through_activation(
-            gradient, y, lambda: add(multiply(subtract(x, self.mean), multiply(weight, self.inverse)), bias)
-        )
-
     def backward(self, gradient):
-        x, weight, _, _ = self.kept
-        gradient = self.through_own(gradient)
-        rest = tuple(range(len(x.shape) - 1))
-        return (
-            multiply(gradient, multiply(weight, self.inverse)) if self.wants(0) else None,
-            sum(multiply(gradient, multiply(subtract(x, self.mean), self.inverse)), rest)
-            if self.wants(1)
-            else None,
-            sum(gradient, rest) if self.wants(2) else None,
-        )
-
-    def jvp(self, x_tangent, weight_tangent, bias_tangent):
-        x, weight, _, _ = self.kept
-        parts = []
-        if x_tangent is not None:
-            parts.append(multiply(x_tangent, multiply(weight, self.inverse)))
-        if weight_tangent is not None:
-            parts.append(multiply(multiply(subtract(x, self.mean), self.inverse), weight_tangent))
-        if bias_tangent is not None:
-            parts.append(multiply(bias_tangent, np.ones(shape_of(x), unbox(x).dtype)))
-        tangent = parts[0]
-        for part in parts[1:]:
-            tangent = add(tangent, part)
-        return self.through_own(tangent)
+        x, weight = self.kept[:2]
+        return self.rule(self.through_activation(gradient, *self.kept), x, weight)
 
 
 class LayerNorm(Normalise):
