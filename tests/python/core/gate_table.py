@@ -598,7 +598,7 @@ GATES: dict[type, list[Case]] = {
 }
 
 # What gates share; never applied itself.
-ABSTRACT = {epilogue.WithEpilogue, losses.RowLoss, normalise.Normalise}
+ABSTRACT = {epilogue.WithEpilogue, losses.RowLoss, normalise.Normalise, normalise.NormaliseChannels}
 
 
 def _tensors(x, y):
