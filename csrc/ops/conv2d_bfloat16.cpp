@@ -1,6 +1,8 @@
 #include "ops/conv2d_bfloat16.h"
 
-#include <cstring>
+#include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "kernels/table.h"
 #include "ops/bfloat16.h"
@@ -25,70 +27,171 @@ struct Pass {
   Epilogue<float> epilogue;
 };
 
-// Sources along one axis, `step` apart for neighbouring outputs, dealt into `step` planes: in its plane a
-// window moves by one.
-struct Planes {
-  int64_t step, length;  // of each plane
-  Planes(const AxisPhase& phase, int64_t outputs)
-      : step(phase.source_step), length(outputs + (phase.reach() - 1) / phase.source_step) {}
+// A chunk of work: rows [i0, i1) and columns [j0, j1) of a phase's outputs in images [n0, n1).
+struct Block {
+  int64_t n0, n1, i0, i1, j0, j1;
+  int64_t images() const { return n1 - n0; }
+  int64_t lines() const { return i1 - i0; }
+  int64_t columns() const { return j1 - j0; }
 };
 
-// Rows [i0, i1) of a phase's outputs in one image, as rows of a product: row (i, j) is the window of output
-// (i, j), and rows past the last output of a line are computed and dropped.
+// How source lines lie in a band, for a phase along the width. Taps share a copy
+// of the line where they lie a whole step apart, so that one is the other shifted; rows of the product
+// between lines are then computed and dropped. On short lines those are many, and each tap has a copy of its
+// own that holds what it meets and no more.
+struct Lines {
+  int64_t extra;                // pixels of a copy, and rows of the product, beyond the outputs of a line
+  std::vector<int64_t> starts;  // of each copy, in source pixels
+  struct Tap {
+    int64_t copy, first;  // which it reads, and from which pixel on
+  };
+  std::vector<Tap> taps;
+
+  explicit Lines(const AxisPhase& w) : extra(Planes(w, 0).length) {
+    constexpr int64_t short_line = 6;  // outputs for each pixel beyond them
+    if (w.count < short_line * extra) {
+      extra = 0;
+      for (const auto& tap : w.taps) {
+        taps.push_back({copies(), 0});
+        starts.push_back(tap.offset);
+      }
+    } else {
+      for (int64_t plane = 0; plane < w.source_step; ++plane) starts.push_back(plane);
+      for (const auto& tap : w.taps) taps.push_back({tap.offset % w.source_step, tap.offset / w.source_step});
+    }
+  }
+  int64_t copies() const { return static_cast<int64_t>(starts.size()); }
+};
+
+// How the outputs of a phase are cut into blocks: several small images, one, a band of lines or a part of a
+// line.
+struct Blocks {
+  Split images, bands, strips;
+
+  Blocks(int64_t batch, int64_t lines, const AxisPhase& w, const Lines& line, int64_t work_per_output,
+         int64_t depth)
+      : images(batch, 1), bands(lines, lines), strips(w.count, w.count) {
+    const int64_t row_bytes = line.copies() * depth * static_cast<int64_t>(sizeof(uint16_t));
+    const int64_t work = std::max<int64_t>(work_per_output, 1), length = w.count + line.extra;
+    const int64_t image = lines * length;
+    const int64_t wanted =
+        std::clamp<int64_t>(batch * lines * w.count * work / 64, int64_t{1} << 18, int64_t{1} << 26);
+    const int64_t most = std::max<int64_t>(std::min(wanted / work, packed_bytes / row_bytes), tile);
+    if (length > most) {
+      bands = Split(lines, 1);
+      strips = Split(w.count, most / tile * tile);
+    } else if (image > most) {
+      bands = fullest(divide_up(image, most), lines, [&](int64_t parts) {
+        const Split cut(lines, divide_up(lines, parts));
+        int64_t rows = 0;
+        for (int64_t i = 0; i < cut.parts; ++i) rows += tiled((cut.begin(i + 1) - cut.begin(i)) * length);
+        return std::make_pair(cut, static_cast<double>(rows));
+      });
+    } else {
+      images = fullest(1, most / image, [&](int64_t count) {
+        const Split cut(batch, count);
+        return std::make_pair(cut, static_cast<double>(tiled(count * image)) / static_cast<double>(count));
+      });
+    }
+  }
+
+  template <class Body>
+  void each(const Body& body) const {
+    parallel_for(images.parts * bands.parts * strips.parts, [&](int64_t chunk) {
+      const int64_t strip = chunk % strips.parts, band = chunk / strips.parts % bands.parts;
+      const int64_t group = chunk / (strips.parts * bands.parts);
+      body(Block{images.begin(group), images.begin(group + 1), bands.begin(band), bands.begin(band + 1),
+                 strips.begin(strip), strips.begin(strip + 1)});
+    });
+  }
+
+ private:
+  static constexpr int64_t tile = 32;
+  static constexpr int64_t packed_bytes = 384 << 10;  // beside the weights in the second cache
+  // Rows that are computed for `rows` wanted ones: the tiles' halves.
+  static int64_t tiled(int64_t rows) { return round_up(rows, tile / 2); }
+
+  // Of the ways to cut from `least` to `last`, the first that computes less than the others by more than a
+  // few in a hundred.
+  template <class Cut>
+  static Split fullest(int64_t least, int64_t last, const Cut& cut) {
+    auto best = cut(least);
+    for (int64_t n = least + 1; n <= std::min(last, least + 15); ++n) {
+      const auto other = cut(n);
+      if (other.second < 0.97 * best.second) best = other;
+    }
+    return best.first;
+  }
+};
+
+// The sources of a block as rows of a product: row (i, n, j) of a copy is what its taps meet in line i for
+// output column j of image n. A tap along the height is a shift by lines of all images.
 class Band {
  public:
-  Band(const Pass& p, const AxisPhase& h, const AxisPhase& w, const Region& r)
-      : depth_(round_up(p.depth, kernel_table().bfloat16.depth_unit)),
-        height_(h, r.i1 - r.i0),
-        width_(w, r.j1 - r.j0),
-        values_((height_.step * width_.step * height_.length * width_.length +
-                 kernel_table().bfloat16.row_block) *
-                depth_) {
-    const auto round = kernel_table().bfloat16.round;
-    const int64_t row0 = h.source + r.i0 * h.source_step, column0 = w.source + r.j0 * w.source_step;
-    const float* image = p.source + r.n * p.source_height * p.source_width * p.depth;
-    for (int64_t i = 0; i < height_.length * height_.step; ++i)
-      for (int64_t plane = 0; plane < width_.step; ++plane) {
-        uint16_t* to = values_.data() + offset(i, plane);
+  Band(const Pass& p, const AxisPhase& h, const AxisPhase& w, const Lines& lines, const Block& b)
+      : lines_(lines),
+        depth_(round_up(p.depth, kernel_table().bfloat16.depth_unit)),
+        height_(h, b.lines()),
+        line_(b.images() * (b.columns() + lines.extra) * depth_),
+        copy_(height_.step * height_.length * line_),
+        values_(lines.copies() * copy_ + kernel_table().bfloat16.row_block * depth_) {
+    const int64_t step = w.source_step, length = b.columns() + lines.extra;
+    const int64_t reach = lines.starts.back() + (length - 1) * step + 1;  // of a source line, with padding
+    const int64_t column0 = w.source + b.j0 * step, row0 = h.source + b.i0 * h.source_step;
+    const int64_t first = std::clamp<int64_t>(-column0, 0, reach);
+    const int64_t last = std::clamp<int64_t>(p.source_width - column0, first, reach);
+    const bool dealt = step > 1 || lines.copies() > 1;
+    Scratch<uint16_t> whole(dealt ? reach * depth_ : 0);
+    for (int64_t n = b.n0; n < b.n1; ++n)
+      for (int64_t i = 0; i < height_.step * height_.length; ++i) {
         const int64_t row = row0 + i;
+        uint16_t* to = values_.data() + line_at(i) + (n - b.n0) * length * depth_;
         if (row < 0 || row >= p.source_height) {
-          std::fill(to, to + width_.length * depth_, uint16_t{0});
+          for (int64_t c = 0; c < lines.copies(); ++c, to += copy_)
+            std::fill(to, to + length * depth_, uint16_t{0});
           continue;
         }
-        const float* line = image + row * p.source_width * p.depth;
-        for (int64_t j = 0; j < width_.length;) {
-          const int64_t column = column0 + plane + j * width_.step;
-          if (column < 0 || column >= p.source_width) {
-            std::fill(to + j * depth_, to + (j + 1) * depth_, uint16_t{0});
-            ++j;
-          } else if (width_.step == 1 && depth_ == p.depth) {  // all of a line at once
-            const int64_t count = std::min(width_.length - j, p.source_width - column);
-            round(line + column * depth_, count * depth_, to + j * depth_);
-            j += count;
-          } else {
-            round(line + column * p.depth, p.depth, to + j * depth_);
-            std::fill(to + j * depth_ + p.depth, to + (j + 1) * depth_, uint16_t{0});
-            ++j;
-          }
+        uint16_t* line = dealt ? whole.data() : to;
+        std::fill(line, line + first * depth_, uint16_t{0});
+        round_pixels(p.source + ((n * p.source_height + row) * p.source_width + column0 + first) * p.depth,
+                     last - first, p.depth, line + first * depth_);
+        std::fill(line + last * depth_, line + reach * depth_, uint16_t{0});
+        if (!dealt) continue;
+        for (const int64_t start : lines.starts) {
+          const uint16_t* from = line + start * depth_;
+          if (step == 1)
+            std::copy(from, from + length * depth_, to);
+          else
+            for (int64_t j = 0; j < length; ++j)
+              std::copy(from + j * step * depth_, from + (j * step + 1) * depth_, to + j * depth_);
+          to += copy_;
         }
       }
   }
 
   const uint16_t* data() { return values_.data(); }
   int64_t depth() const { return depth_; }
-  int64_t line() const { return width_.length; }  // rows of the product for one line of outputs
-  // Where a tap's values begin.
-  int64_t tap(int64_t i, int64_t j) const { return offset(i, j % width_.step) + j / width_.step * depth_; }
-
- private:
-  // The first column of a plane in source row i.
-  int64_t offset(int64_t i, int64_t plane) const {
-    const int64_t rows = i % height_.step * width_.step + plane;
-    return ((rows * height_.length) + i / height_.step) * width_.length * depth_;
+  // Where the values begin that tap `j` of the width meets, `offset` lines down.
+  int64_t tap(int64_t offset, size_t j) const {
+    return lines_.taps[j].copy * copy_ + line_at(offset) + lines_.taps[j].first * depth_;
   }
 
+ private:
+  int64_t line_at(int64_t i) const { return (i % height_.step * height_.length + i / height_.step) * line_; }
+
+  void round_pixels(const float* from, int64_t count, int64_t depth, uint16_t* to) const {
+    const auto round = kernel_table().bfloat16.round;
+    if (depth == depth_) return round(from, count * depth, to);
+    for (int64_t j = 0; j < count; ++j) {
+      round(from + j * depth, depth, to + j * depth_);
+      std::fill(to + j * depth_ + depth, to + (j + 1) * depth_, uint16_t{0});
+    }
+  }
+
+  const Lines& lines_;
   int64_t depth_;
-  Planes height_, width_;
+  Planes height_;
+  int64_t line_, copy_;  // values of a line of all images, and of a copy
   Scratch<uint16_t> values_;
 };
 
@@ -113,35 +216,38 @@ void run(const Pass& p, const AxisPhase& h, const AxisPhase& w) {
     }
   });
 
-  over_regions(p.batch, h.count, w.count, taps * p.depth * p.columns, kernel.row_block, [&](const Region& r) {
-    Band band(p, h, w, r);
+  const Lines lines(w);
+  const Blocks blocks(p.batch, h.count, w, lines, taps * p.depth * p.columns, depth);
+  blocks.each([&](const Block& b) {
+    Band band(p, h, w, lines, b);
     std::vector<int64_t> runs;
     for (const auto& i : h.taps)
-      for (const auto& j : w.taps) runs.push_back(band.tap(i.offset, j.offset));
+      for (size_t j = 0; j < w.taps.size(); ++j) runs.push_back(band.tap(i.offset, j));
     Bfloat16Product product{};
     product.a = band.data();
     product.a_row = product.depth = band.depth();
     product.b_run = product.depth * panel;
     product.runs = runs.data();
     product.run_count = taps;
-    product.rows = (r.i1 - r.i0 - 1) * band.line() + r.j1 - r.j0;
+    product.rows = b.images() * b.lines() * (b.columns() + lines.extra) - lines.extra;
     product.relu = p.epilogue.relu;
     product.mask = p.epilogue.mask;
     product.target = p.target;
-    std::vector<float*> out(static_cast<size_t>(product.rows), nullptr);
+    std::vector<float*> out(static_cast<size_t>(product.rows + lines.extra), nullptr);
+    size_t at = 0;
+    for (int64_t i = b.i0; i < b.i1; ++i)
+      for (int64_t n = b.n0; n < b.n1; ++n, at += static_cast<size_t>(lines.extra)) {
+        const int64_t line = (n * p.target_height + h.first + i * h.step) * p.target_width + w.first;
+        for (int64_t j = b.j0; j < b.j1; ++j) out[at++] = p.target + (line + j * w.step) * p.columns;
+      }
     product.out = out.data();
     for (int64_t k = 0; k < panels; ++k) {
-      for (int64_t i = r.i0; i < r.i1; ++i)
-        for (int64_t j = r.j0; j < r.j1; ++j)
-          out[static_cast<size_t>((i - r.i0) * band.line() + j - r.j0)] =
-              p.target +
-              ((r.n * p.target_height + h.first + i * h.step) * p.target_width + w.first + j * w.step) *
-                  p.columns +
-              k * panel;
       product.b = packed.data() + k * taps * tap_values;
       product.columns = static_cast<int>(std::min(panel, p.columns - k * panel));
       product.bias = p.epilogue.bias != nullptr ? p.epilogue.bias + k * panel : nullptr;
       kernel.multiply(product);
+      for (float*& place : out)
+        if (place != nullptr) place += panel;
     }
   });
 }
@@ -176,166 +282,6 @@ void conv2d_bfloat16_input_gradient(const Conv2dShape& given, const float* dy, c
   run({dy, s.height.output(), s.width.output(), dx, s.height.input, s.width.input, s.batch, s.filters,
        s.channels, weights, s.width.kernel, 1, s.filters, *epilogue},
       gradient_phases(s.height), gradient_phases(s.width));
-}
-
-void conv2d_bfloat16_weight_gradient(const Conv2dShape& given, const float* x, const float* dy, float* dw) {
-  const Conv2dShape s = flattened(given);
-  const auto& kernel = kernel_table().bfloat16;
-  const int64_t panel = kernel.panel, panels = divide_up(s.channels, panel);
-  const int64_t taps = s.height.kernel * s.width.kernel;
-  if (s.batch * s.height.output() * s.width.output() == 0) {
-    std::fill(dw, dw + taps * s.channels * s.filters, 0.0f);
-    return;
-  }
-
-  // dw[tap][c][f] = the sum over pixels q of dy[q][f] x[q + tap][c]: a product of dy transposed, each
-  // filter's pixels beside each other, and x, where a tap is a shift by pixels. Pixels of padding hold zeros
-  // in x, and the places between lines of outputs zeros in dy. By strides x is dealt into planes, as in the
-  // forward pass.
-  const AxisPhase h = forward_phases(s.height)[0], w = forward_phases(s.width)[0];
-  // A piece is a band of output lines (or, flattened, a strip of one long line) in an image.
-  constexpr int64_t piece_pixels = 512;
-  const Split bands(h.count, std::max<int64_t>(piece_pixels / w.count, 1)), strips(w.count, piece_pixels);
-  const int64_t pieces = s.batch * bands.parts * strips.parts;
-  const Planes rows(h, divide_up(h.count, bands.parts)), columns(w, divide_up(w.count, strips.parts));
-  const int64_t planes = rows.step * columns.step, plane = rows.length * columns.length;
-  auto shift_of = [&](int64_t tap) {
-    const int64_t row = h.taps[static_cast<size_t>(tap / s.width.kernel)].offset,
-                  column = w.taps[static_cast<size_t>(tap % s.width.kernel)].offset;
-    return (row % rows.step * columns.step + column % columns.step) * plane +
-           row / rows.step * columns.length + column / columns.step;
-  };
-  // Pixels of a piece in dy, and the places of x that taps reach from there, past the last line's end.
-  const int64_t depth = round_up(divide_up(h.count, bands.parts) * columns.length, kernel.depth_unit);
-  const int64_t places = round_up(planes * plane + depth, 2);
-  // A filter's row of dy: an odd number of cache lines, so that neighbouring rows meet in different sets.
-  constexpr int64_t line = 64 / sizeof(uint16_t);
-  const int64_t row = (divide_up(depth, line) | 1) * line;
-  // x lies in pairs of places: a tap that shifts by an odd number needs those that begin at odd ones.
-  bool odd = false;
-  for (int64_t tap = 0; tap < taps; ++tap) odd = odd || shift_of(tap) % 2 != 0;
-  const int64_t pairings = odd ? 2 : 1;
-
-  // Pieces packed at a time, then multiplied in blocks of filters, channels and taps. The order of each
-  // sum is that of the pieces. A pass is what the second caches hold, and more than reading and writing the
-  // sums costs.
-  const int64_t sum_bytes = taps * s.filters * s.channels * static_cast<int64_t>(sizeof(float));
-  const int64_t pass_bytes = std::clamp<int64_t>(8 * sum_bytes, 2 << 20, 4 << 20);
-  const int64_t x_values = pairings * places * panels * panel, dy_values = s.filters * row;
-  const int64_t pass = std::clamp<int64_t>(pass_bytes / 2 / (x_values + dy_values), 1, pieces);
-  Scratch<uint16_t> packed_x(pass * x_values), packed_dy(pass * dy_values + kernel.row_block * row);
-  Scratch<float> sums(taps * s.filters * s.channels);  // [tap][f][c]
-  std::fill(sums.data(), sums.data() + taps * s.filters * s.channels, 0.0f);
-  constexpr int64_t filter_block = 64;
-  const int64_t blocks = divide_up(s.filters, filter_block);
-  // A chunk is a panel of channels, which stays in the second cache, by blocks of filters and taps: all of
-  // them where there are panels enough.
-  constexpr int64_t enough_chunks = 12;
-  const int64_t items = blocks * taps;
-  const int64_t parts = std::min(divide_up(enough_chunks, panels), items);
-
-  auto pack = [&](int64_t piece, const auto& xt, uint16_t* dyt) {
-    const int64_t strip = piece % strips.parts, band = piece / strips.parts % bands.parts;
-    const int64_t n = piece / (strips.parts * bands.parts);
-    const Region r{n, bands.begin(band), bands.begin(band + 1), strips.begin(strip), strips.begin(strip + 1)};
-    // Where the channels of each place lie, nullptr for zeros.
-    std::vector<const float*> at(static_cast<size_t>(places + 1), nullptr);
-    // Values wanted a little later: the processor's own prefetching waits for a few misses in each page.
-    auto prefetch = [&](size_t place, int64_t count) {
-      if (place >= at.size() || at[place] == nullptr) return;
-      for (int64_t i = 0; i < count; i += 16) __builtin_prefetch(at[place] + i);
-    };
-    for (int64_t p = 0; p < planes; ++p)
-      for (int64_t i = 0; i < rows.length; ++i) {
-        const int64_t y = h.source + r.i0 * h.source_step + i * rows.step + p / columns.step;
-        if (y < 0 || y >= s.height.input) continue;
-        const float* source_line = x + (n * s.height.input + y) * s.width.input * s.channels;
-        for (int64_t j = 0; j < columns.length; ++j) {
-          const int64_t z = w.source + r.j0 * w.source_step + j * columns.step + p % columns.step;
-          if (z >= 0 && z < s.width.input)
-            at[static_cast<size_t>(p * plane + i * columns.length + j)] = source_line + z * s.channels;
-        }
-      }
-    constexpr int64_t prefetched = 2048;  // values
-    const int64_t x_ahead = divide_up(prefetched, s.channels),
-                  dy_ahead = divide_up(prefetched, s.filters) / 2 * 2;
-    // x: pairs of places, panel by panel.
-    const float* first = at[0];
-    for (int64_t place = 0; place < places; ++place) {  // and its neighbour
-      const float* second = at[static_cast<size_t>(place + 1)];
-      prefetch(static_cast<size_t>(place + x_ahead), s.channels);
-      if (odd || place % 2 == 0)
-        for (int64_t k = 0; k < panels; ++k) {
-          uint32_t* to = reinterpret_cast<uint32_t*>(xt(place % 2, k)) + place / 2 * panel;
-          const int64_t count = std::min(panel, s.channels - k * panel);
-          kernel.interleave(first != nullptr ? first + k * panel : nullptr,
-                            second != nullptr ? second + k * panel : nullptr, count, to);
-          std::fill(to + count, to + panel, 0u);
-        }
-      first = second;
-    }
-    // dy: words of two neighbouring pixels for all filters, transposed.
-    at.assign(static_cast<size_t>(depth), nullptr);
-    for (int64_t i = 0; i < r.i1 - r.i0; ++i)
-      for (int64_t j = 0; j < r.j1 - r.j0; ++j)
-        at[static_cast<size_t>(i * columns.length + j)] =
-            dy + ((n * h.count + r.i0 + i) * w.count + r.j0 + j) * s.filters;
-    constexpr int64_t block = 32;
-    Scratch<uint32_t> words(block * s.filters);
-    for (int64_t pair = 0; pair < depth / 2; pair += block) {
-      const int64_t count = std::min(block, depth / 2 - pair);
-      for (int64_t i = 0; i < count; ++i) {
-        prefetch(static_cast<size_t>(2 * (pair + i) + dy_ahead), s.filters);
-        prefetch(static_cast<size_t>(2 * (pair + i) + dy_ahead + 1), s.filters);
-        kernel.interleave(at[static_cast<size_t>(2 * (pair + i))],
-                          at[static_cast<size_t>(2 * (pair + i) + 1)], s.filters,
-                          words.data() + i * s.filters);
-      }
-      kernel.transpose(words.data(), s.filters, count, s.filters, reinterpret_cast<uint32_t*>(dyt) + pair,
-                       row / 2);
-    }
-  };
-
-  for (int64_t first = 0; first < pieces; first += pass) {
-    const int64_t count = std::min(pass, pieces - first);
-    // A panel of channels holds all pieces: a sum runs through them before it goes to memory.
-    auto xt = [&](int64_t i, int64_t pairing, int64_t k) {
-      return packed_x.data() + ((pairing * panels + k) * count + i) * places * panel;
-    };
-    auto dyt = [&](int64_t i) { return packed_dy.data() + i * dy_values; };
-    parallel_for(count, [&](int64_t i) {
-      pack(first + i, [&](int64_t pairing, int64_t k) { return xt(i, pairing, k); }, dyt(i));
-    });
-    std::vector<int64_t> runs(static_cast<size_t>(count));
-    for (int64_t i = 0; i < count; ++i) runs[static_cast<size_t>(i)] = i * dy_values;
-    parallel_for(panels * parts, [&](int64_t chunk) {
-      const int64_t k = chunk / parts, part = chunk % parts;
-      Bfloat16Product product{};
-      product.a_row = row;
-      product.runs = runs.data();
-      product.run_count = count;
-      product.depth = depth;
-      product.b_run = places * panel;
-      product.columns = static_cast<int>(std::min(panel, s.channels - k * panel));
-      product.accumulate = true;
-      float* out[filter_block];
-      product.out = out;
-      for (int64_t item = items * part / parts; item < items * (part + 1) / parts; ++item) {
-        const int64_t f = item / taps * filter_block, tap = item % taps, shift = shift_of(tap);
-        product.a = dyt(0) + f * row;
-        product.rows = std::min(filter_block, s.filters - f);
-        for (int64_t j = 0; j < product.rows; ++j)
-          out[j] = sums.data() + (tap * s.filters + f + j) * s.channels + k * panel;
-        product.b = xt(0, shift % 2, k) + shift / 2 * 2 * panel;
-        kernel.multiply(product);
-      }
-    });
-  }
-  parallel_for(taps, [&](int64_t tap) {
-    kernel.transpose(reinterpret_cast<const uint32_t*>(sums.data() + tap * s.filters * s.channels),
-                     s.channels, s.filters, s.channels,
-                     reinterpret_cast<uint32_t*>(dw + tap * s.channels * s.filters), s.filters);
-  });
 }
 
 }  // namespace chainrule

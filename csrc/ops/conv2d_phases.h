@@ -52,6 +52,14 @@ inline std::vector<AxisPhase> gradient_phases(const WindowAxis& axis) {
   return phases;
 }
 
+// Sources along one axis, `step` apart for neighbouring outputs, dealt into `step` planes: in its plane a
+// window moves by one.
+struct Planes {
+  int64_t step, length;  // of each plane
+  Planes(const AxisPhase& phase, int64_t outputs)
+      : step(phase.source_step), length(outputs + (phase.reach() - 1) / phase.source_step) {}
+};
+
 // Tiles take rows of outputs in equal parts: 32 pixels as 11, 11 and 10.
 struct Split {
   int64_t parts, total;
