@@ -208,7 +208,9 @@ def described(settings: Mapping[str, Any]) -> str:
     parts.append("constant rate" if schedule == "constant" else f"{schedule} schedule")
     if get("warmup"):
         parts.append(f"{get('warmup'):g} epochs of warm-up")
-    for name in ("weight-decay", "l1", "l2"):
+    if get("bias-lr", 1) != 1:
+        parts.append(f"{get('bias-lr'):g} times the learning rate for biases")
+    for name in ("weight-decay", "bias-weight-decay", "l1", "l2"):
         if get(name):
             parts.append(f"{name.replace('-', ' ')} {get(name):g}")
     if get("batch-norm"):

@@ -279,14 +279,15 @@ def normalised(normaliser: Normaliser, images: np.ndarray) -> np.ndarray:
 
 
 def build_optimizer(settings: TrainSettings, model: Classifier) -> optim.Optimizer:
-    """The optimizer of all of the model's parameters: weight decay is for those of two or more axes alone, and
-    bias_lr for the others; in one group where that makes no difference."""
+    """The optimizer of all of the model's parameters: weight_decay is for those of two or more axes, bias_lr
+    and bias_weight_decay for the others; in one group where that makes no difference."""
     parameters = list(model.parameters())
     groups = [{"params": parameters, "weight_decay": settings.weight_decay}]
-    if settings.weight_decay or settings.bias_lr != 1:
+    decay = settings.bias_weight_decay
+    if settings.weight_decay != decay or settings.bias_lr != 1:
         others = [p for p in parameters if len(p.shape) < 2]
         groups[0]["params"] = [p for p in parameters if len(p.shape) >= 2]
-        groups.append({"params": others, "weight_decay": 0.0, "lr": settings.lr * settings.bias_lr})
+        groups.append({"params": others, "weight_decay": decay, "lr": settings.lr * settings.bias_lr})
     return OPTIMIZERS[settings.optimizer](groups, settings)
 
 

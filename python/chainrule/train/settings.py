@@ -156,6 +156,7 @@ class TrainSettings:
     l1: float = setting(0.0, Number(), "weight of the penalty sum |w|", "X")
     l2: float = setting(0.0, Number(), "weight of the penalty sum w^2", "X")
     bias_lr: float = setting(1.0, Number(), "factor on the learning rate of biases", "X")
+    bias_weight_decay: float = setting(0.0, Number(), "the optimizer's own weight decay, on biases", "X")
     label_smoothing: float | None = setting(
         None, Number(), "share of each label that goes to all classes, in [0, 1)", "X",
         for_model(0.0, *(name for name in MODEL_NAMES if name != "svm")),
@@ -288,7 +289,7 @@ class TrainSettings:
         within("lr", self.lr, self.lr > 0, "above 0")
         if self.momentum is not None:
             within("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)")
-        for name in ("weight_decay", "l1", "l2"):
+        for name in ("weight_decay", "bias_weight_decay", "l1", "l2"):
             within(hyphened(name), getattr(self, name), getattr(self, name) >= 0, "at least 0")
         if self.label_smoothing is not None:
             within("label-smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in [0, 1)")

@@ -114,6 +114,7 @@ FLAGS = [
     (["--optimizer", "rmsprop", "--momentum", ".5"], {"optimizer": "rmsprop", "momentum": 0.5}),
     (["--weight-decay", "1e-2"], {"weight_decay": 0.01}),
     (["--bias-lr", "8"], {"bias_lr": 8.0}),
+    (["--bias-weight-decay", "1e-3"], {"bias_weight_decay": 0.001}),
     (["--label-smoothing", "0.1"], {"label_smoothing": 0.1}),
     (["--clip", "0.5"], {"clip": 0.5}),
     (["--accumulate", "3"], {"accumulate": 3}),

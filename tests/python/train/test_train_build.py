@@ -112,7 +112,7 @@ def test_whitened_images_are_vectors():
 # ---- Optimizers, schedules, averages -----------------------------------------------------------------------
 
 
-def test_weight_decay_leaves_biases_alone_and_bias_lr_is_theirs():
+def test_biases_have_a_learning_rate_and_a_weight_decay_of_their_own():
     model = model_of((2, 2, 1), hidden=(3,))
     (group,) = build_optimizer(TrainSettings(), model).param_groups
     assert (len(group["params"]), group["weight_decay"], group["lr"]) == (4, 0.0, 0.05)
@@ -121,6 +121,10 @@ def test_weight_decay_leaves_biases_alone_and_bias_lr_is_theirs():
     assert [p.shape for p in biases["params"]] == [(3,), (10,)]
     assert (weights["weight_decay"], weights["lr"]) == (0.1, 0.5)
     assert (biases["weight_decay"], biases["lr"]) == (0.0, 4.0)
+    settings = TrainSettings(weight_decay=0.1, bias_weight_decay=0.01)
+    assert [g["weight_decay"] for g in build_optimizer(settings, model).param_groups] == [0.1, 0.01]
+    (group,) = build_optimizer(TrainSettings(weight_decay=0.1, bias_weight_decay=0.1), model).param_groups
+    assert (len(group["params"]), group["weight_decay"]) == (4, 0.1)
 
 
 @pytest.mark.parametrize("name", OPTIMIZER_NAMES)
