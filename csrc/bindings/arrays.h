@@ -138,6 +138,7 @@ void bind_softmax(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_optimise(py::module_& m);
 void bind_conv2d(py::module_& m);
+void bind_conv2d_max_pool2d(py::module_& m);
 void bind_images(py::module_& m);
 void bind_augment(py::module_& m);
 

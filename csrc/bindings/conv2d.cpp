@@ -3,41 +3,12 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <array>
 
-#include "bindings/arrays.h"
+#include "bindings/windows.h"
 
 namespace chainrule::bindings {
 
 namespace {
-
-// Stride (height, width), padding (top, bottom, left, right), dilation (height, width), groups.
-using Window = std::array<int64_t, 9>;
-
-Conv2dShape shape_of(const char* operation, const Shape& x, const Shape& weights, const Window& w) {
-  auto fail = [&](const std::string& what) {
-    return std::invalid_argument(std::string(operation) + ": x " + shape_text(x) + ", weights " +
-                                 shape_text(weights) + ": " + what);
-  };
-  if (x.size() != 4) throw fail("x has the shape (N, height, width, channels)");
-  if (weights.size() != 4) throw fail("weights have the shape (height, width, channels / groups, filters)");
-  Conv2dShape s;
-  s.batch = x[0];
-  s.channels = x[3];
-  s.filters = weights[3];
-  s.groups = w[8];
-  s.height = {x[1], weights[0], w[0], w[6], w[2], w[3]};
-  s.width = {x[2], weights[1], w[1], w[7], w[4], w[5]};
-  if (s.groups < 1) throw fail(std::to_string(s.groups) + " groups: give 1 or more");
-  if (x[3] % s.groups != 0 || weights[3] % s.groups != 0)
-    throw fail(std::to_string(s.groups) + " groups do not divide " + std::to_string(x[3]) + " channels and " +
-               std::to_string(weights[3]) + " filters evenly");
-  if (weights[2] != s.group_channels())
-    throw fail("weights of " + std::to_string(weights[2]) + " channels for x of " + std::to_string(x[3]) +
-               " in " + std::to_string(s.groups) + (s.groups == 1 ? " group" : " groups"));
-  check_conv2d(operation, s);
-  return s;
-}
 
 void check_gradient(const char* operation, const Conv2dShape& s, const Operand& g) {
   if (g.shape() != s.y())
@@ -46,9 +17,9 @@ void check_gradient(const char* operation, const Conv2dShape& s, const Operand& 
 }
 
 template <class T>
-py::object forward(Operand& x, Operand& w, Operand* bias, const Window& window, bool relu,
+py::object forward(Operand& x, Operand& w, Operand* bias, const Conv2dWindow& window, bool relu,
                    Precision precision) {
-  const Conv2dShape s = shape_of("conv2d", x.shape(), w.shape(), window);
+  const Conv2dShape s = conv2d_shape("conv2d", x.shape(), w.shape(), window);
   x.as<T>();
   w.as<T>();
   const Epilogue<T> epilogue{bias_data<T>("conv2d", bias, s.filters, "filters"), relu};
@@ -61,13 +32,13 @@ py::object forward(Operand& x, Operand& w, Operand* bias, const Window& window, 
 
 template <class T>
 py::object input_gradient(const char* operation, Operand& g, Operand& w, Operand* bias, int64_t height,
-                          int64_t width, const Window& window, Precision precision, Operand* mask) {
+                          int64_t width, const Conv2dWindow& window, Precision precision, Operand* mask) {
   if (g.dimensions() != 4 || w.dimensions() != 4)
     throw std::invalid_argument(std::string(operation) + ": x " + shape_text(g.shape()) + ", weights " +
                                 shape_text(w.shape()) + ": both have four dimensions");
   const int64_t groups = std::max<int64_t>(window[8], 1);
   const Shape x{g.size(0), height, width, checked_multiply(w.size(2), groups, operation)};
-  const Conv2dShape s = shape_of(operation, x, w.shape(), window);
+  const Conv2dShape s = conv2d_shape(operation, x, w.shape(), window);
   check_gradient(operation, s, g);
   g.as<T>();
   w.as<T>();
@@ -87,7 +58,7 @@ py::object input_gradient(const char* operation, Operand& g, Operand& w, Operand
 }
 
 template <class T>
-py::object weight_gradient(Operand& x, Operand& g, int64_t height, int64_t width, const Window& window,
+py::object weight_gradient(Operand& x, Operand& g, int64_t height, int64_t width, const Conv2dWindow& window,
                            Precision precision) {
   const char* operation = "conv2d_weight_gradient";
   if (x.dimensions() != 4 || g.dimensions() != 4)
@@ -95,7 +66,7 @@ py::object weight_gradient(Operand& x, Operand& g, int64_t height, int64_t width
                                 shape_text(g.shape()) + ": both have four dimensions");
   const int64_t groups = std::max<int64_t>(window[8], 1);
   const Conv2dShape s =
-      shape_of(operation, x.shape(), {height, width, x.size(3) / groups, g.size(3)}, window);
+      conv2d_shape(operation, x.shape(), {height, width, x.size(3) / groups, g.size(3)}, window);
   check_gradient(operation, s, g);
   x.as<T>();
   g.as<T>();
@@ -129,7 +100,8 @@ py::tuple epilogue_gradient(Operand& g, Operand& y) {
 void bind_conv2d(py::module_& m) {
   m.def(
       "conv2d",
-      [](py::handle x, py::handle weights, py::handle bias, const Window& window, bool relu, bool bfloat16) {
+      [](py::handle x, py::handle weights, py::handle bias, const Conv2dWindow& window, bool relu,
+         bool bfloat16) {
         const Precision precision = precision_of(bfloat16);
         Operand a("conv2d", "x", x), w("conv2d", "weights", weights);
         OptionalOperand b("conv2d", "bias", bias);
@@ -141,7 +113,7 @@ void bind_conv2d(py::module_& m) {
   m.def(
       "conv2d_input_gradient",
       [](py::handle gradient, py::handle weights, py::handle bias, int64_t height, int64_t width,
-         const Window& window, bool transposed, bool bfloat16, py::handle mask) {
+         const Conv2dWindow& window, bool transposed, bool bfloat16, py::handle mask) {
         const Precision precision = precision_of(bfloat16);
         const char* operation = transposed ? "conv_transpose2d" : "conv2d_input_gradient";
         Operand g(operation, transposed ? "x" : "gradient", gradient), w(operation, "weights", weights);
@@ -156,7 +128,7 @@ void bind_conv2d(py::module_& m) {
       py::arg("window"), py::arg("transposed"), py::arg("bfloat16") = false, py::arg("mask") = py::none());
   m.def(
       "conv2d_weight_gradient",
-      [](py::handle x, py::handle gradient, int64_t height, int64_t width, const Window& window,
+      [](py::handle x, py::handle gradient, int64_t height, int64_t width, const Conv2dWindow& window,
          bool bfloat16) {
         const Precision precision = precision_of(bfloat16);
         Operand a("conv2d_weight_gradient", "x", x), g("conv2d_weight_gradient", "gradient", gradient);

@@ -1,12 +1,10 @@
 // Pooling, normalisation and dropout.
 #include <pybind11/stl.h>
 
-#include <array>
 #include <optional>
 
-#include "bindings/arrays.h"
+#include "bindings/windows.h"
 #include "ops/normalise.h"
-#include "ops/pool.h"
 #include "ops/random.h"
 
 namespace chainrule::bindings {
@@ -15,24 +13,6 @@ namespace {
 
 // ---- Pooling
 // -----------------------------------------------------------------------------------------------
-
-// Window (height, width), stride (height, width), padding (height, width), and whether ceil_mode or
-// count_include_pad is on.
-using PoolWindow = std::array<int64_t, 7>;
-
-Pool2dShape pool_shape(const char* operation, const Shape& x, const PoolWindow& w, bool is_max) {
-  if (x.size() != 4)
-    throw std::invalid_argument(std::string(operation) + ": x " + shape_text(x) +
-                                " is not (N, height, width, channels)");
-  Pool2dShape s;
-  s.batch = x[0];
-  s.channels = x[3];
-  s.height = {x[1], w[0], w[2], 1, w[4], w[4]};
-  s.width = {x[2], w[1], w[3], 1, w[5], w[5]};
-  (is_max ? s.ceil_mode : s.count_include_pad) = w[6] != 0;
-  check_pool2d(operation, s);
-  return s;
-}
 
 void require_output_shape(const char* operation, const Pool2dShape& s, const Shape& got) {
   if (got != s.y())
@@ -263,9 +243,9 @@ bool single(const Operand& x) { return common_dtype(x) == Dtype::float32; }
 void bind_images(py::module_& m) {
   m.def(
       "max_pool2d",
-      [](py::handle x, const PoolWindow& window) -> py::tuple {
+      [](py::handle x, const Pool2dWindow& window) -> py::tuple {
         Operand a("max_pool2d", "x", x);
-        const Pool2dShape s = pool_shape("max_pool2d", a.shape(), window, true);
+        const Pool2dShape s = pool2d_shape("max_pool2d", a.shape(), window, true);
         if (s.wide_indices())
           return single(a) ? max_pool<float, int32_t>(a, s) : max_pool<double, int32_t>(a, s);
         return single(a) ? max_pool<float, uint8_t>(a, s) : max_pool<double, uint8_t>(a, s);
@@ -273,10 +253,10 @@ void bind_images(py::module_& m) {
       py::arg("x"), py::arg("window"));
   m.def(
       "max_pool2d_scatter",
-      [](py::handle gradient, const py::array& indices, const Shape& x_shape, const PoolWindow& window) {
+      [](py::handle gradient, const py::array& indices, const Shape& x_shape, const Pool2dWindow& window) {
         const char* name = "max_pool2d_scatter";
         Operand g(name, "gradient", gradient);
-        const Pool2dShape s = pool_shape(name, x_shape, window, true);
+        const Pool2dShape s = pool2d_shape(name, x_shape, window, true);
         require_output_shape(name, s, g.shape());
         return with_indices(name, indices, s, [&](const auto& at) {
           return single(g) ? scatter<float>(g, at, s) : scatter<double>(g, at, s);
@@ -285,10 +265,10 @@ void bind_images(py::module_& m) {
       py::arg("gradient"), py::arg("indices"), py::arg("x_shape"), py::arg("window"));
   m.def(
       "max_pool2d_gather",
-      [](py::handle x, const py::array& indices, const PoolWindow& window) {
+      [](py::handle x, const py::array& indices, const Pool2dWindow& window) {
         const char* name = "max_pool2d_gather";
         Operand a(name, "x", x);
-        const Pool2dShape s = pool_shape(name, a.shape(), window, true);
+        const Pool2dShape s = pool2d_shape(name, a.shape(), window, true);
         return with_indices(name, indices, s, [&](const auto& at) {
           return single(a) ? gather<float>(a, at, s) : gather<double>(a, at, s);
         });
@@ -296,18 +276,18 @@ void bind_images(py::module_& m) {
       py::arg("x"), py::arg("indices"), py::arg("window"));
   m.def(
       "average_pool2d",
-      [](py::handle x, const PoolWindow& window) {
+      [](py::handle x, const Pool2dWindow& window) {
         Operand a("average_pool2d", "x", x);
-        const Pool2dShape s = pool_shape("average_pool2d", a.shape(), window, false);
+        const Pool2dShape s = pool2d_shape("average_pool2d", a.shape(), window, false);
         return single(a) ? average<float>(a, s) : average<double>(a, s);
       },
       py::arg("x"), py::arg("window"));
   m.def(
       "average_pool2d_adjoint",
-      [](py::handle gradient, const Shape& x_shape, const PoolWindow& window) {
+      [](py::handle gradient, const Shape& x_shape, const Pool2dWindow& window) {
         const char* name = "average_pool2d_adjoint";
         Operand g(name, "gradient", gradient);
-        const Pool2dShape s = pool_shape(name, x_shape, window, false);
+        const Pool2dShape s = pool2d_shape(name, x_shape, window, false);
         require_output_shape(name, s, g.shape());
         return single(g) ? average_adjoint<float>(g, s) : average_adjoint<double>(g, s);
       },

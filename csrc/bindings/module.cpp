@@ -14,6 +14,7 @@ PYBIND11_MODULE(_core, m) {
   bind_losses(m);
   bind_optimise(m);
   bind_conv2d(m);
+  bind_conv2d_max_pool2d(m);
   bind_images(m);
   bind_augment(m);
 }

@@ -94,11 +94,78 @@ void conv2d_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, T* dw
   winograd ? conv2d_winograd_weight_gradient(s, x, dy, dw) : conv2d_direct_weight_gradient(s, x, dy, dw);
 }
 
+namespace {
+
+void check_pooled(const char* operation, const Conv2dShape& s, const Pool2dShape& pool) {
+  check_conv2d(operation, s);
+  check_pool2d(operation, pool);
+  if (pool.x() != s.y() || pool.wide_indices())
+    throw std::invalid_argument(std::string(operation) + ": pooling of " + shape_text(pool.x()) +
+                                " by windows of " + std::to_string(pool.height.kernel) + " x " +
+                                std::to_string(pool.width.kernel) + " for outputs of " + shape_text(s.y()) +
+                                ": give windows of at most 256 pixels");
+}
+
+}  // namespace
+
+template <class T>
+void conv2d_max_pool2d(const Conv2dShape& s, const Pool2dShape& pool, const T* x, const T* weights,
+                       const Epilogue<T>& epilogue, T* values, uint8_t* indices, Precision precision) {
+  const char* operation = "conv2d_max_pool2d";
+  check_pooled(operation, s, pool);
+  if constexpr (std::is_same_v<T, float>)
+    if (use_bfloat16<T>(s, precision, use_winograd<T>(s, winograd_pays(s))))
+      return conv2d_bfloat16_max_pool2d(s, pool, x, weights, epilogue, values, indices);
+  Scratch<T> y(element_count(s.y(), operation));
+  conv2d(s, x, weights, epilogue, y.data(), precision);
+  max_pool2d(pool, y.data(), values, indices);
+}
+
+template <class T>
+void conv2d_max_pool2d_input_gradient(const Conv2dShape& s, const Pool2dShape& pool, const T* gradient,
+                                      const uint8_t* indices, const T* weights, const Epilogue<T>& epilogue,
+                                      T* dx, Precision precision) {
+  const char* operation = "conv2d_max_pool2d_input_gradient";
+  check_pooled(operation, s, pool);
+  if constexpr (std::is_same_v<T, float>) {
+    const bool winograd = use_winograd<T>(s, winograd_pays(s)) && has_winograd_input_gradient(s);
+    const ScatteredLines lines{pool.geometry(), gradient, indices};
+    if (use_bfloat16<T>(s, precision, winograd))
+      return conv2d_bfloat16_max_pool2d_input_gradient(s, lines, weights, epilogue, dx);
+  }
+  Scratch<T> dy(element_count(s.y(), operation));
+  max_pool2d_scatter(pool, gradient, indices, dy.data());
+  conv2d_input_gradient(s, dy.data(), weights, epilogue, dx, precision);
+}
+
+template <class T>
+void conv2d_max_pool2d_weight_gradient(const Conv2dShape& s, const Pool2dShape& pool, const T* x,
+                                       const T* gradient, const uint8_t* indices, T* dw,
+                                       Precision precision) {
+  const char* operation = "conv2d_max_pool2d_weight_gradient";
+  check_pooled(operation, s, pool);
+  if constexpr (std::is_same_v<T, float>) {
+    const ScatteredLines lines{pool.geometry(), gradient, indices};
+    if (use_bfloat16<T>(s, precision, use_winograd<T>(s, winograd_weight_gradient_pays(s))))
+      return conv2d_bfloat16_max_pool2d_weight_gradient(s, x, lines, dw);
+  }
+  Scratch<T> dy(element_count(s.y(), operation));
+  max_pool2d_scatter(pool, gradient, indices, dy.data());
+  conv2d_weight_gradient(s, x, dy.data(), dw, precision);
+}
+
 #define CHAINRULE_INSTANTIATE(T)                                                                         \
   template void conv2d<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, T*, Precision);    \
   template void conv2d_input_gradient<T>(const Conv2dShape&, const T*, const T*, const Epilogue<T>&, T*, \
                                          Precision);                                                     \
-  template void conv2d_weight_gradient<T>(const Conv2dShape&, const T*, const T*, T*, Precision);
+  template void conv2d_weight_gradient<T>(const Conv2dShape&, const T*, const T*, T*, Precision);        \
+  template void conv2d_max_pool2d<T>(const Conv2dShape&, const Pool2dShape&, const T*, const T*,         \
+                                     const Epilogue<T>&, T*, uint8_t*, Precision);                       \
+  template void conv2d_max_pool2d_input_gradient<T>(const Conv2dShape&, const Pool2dShape&, const T*,    \
+                                                    const uint8_t*, const T*, const Epilogue<T>&, T*,    \
+                                                    Precision);                                          \
+  template void conv2d_max_pool2d_weight_gradient<T>(const Conv2dShape&, const Pool2dShape&, const T*,   \
+                                                     const T*, const uint8_t*, T*, Precision);
 CHAINRULE_INSTANTIATE(float)
 CHAINRULE_INSTANTIATE(double)
 

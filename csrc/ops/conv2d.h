@@ -6,6 +6,7 @@
 #include <string>
 
 #include "ops/conv2d_direct.h"
+#include "ops/pool.h"
 
 namespace chainrule {
 
@@ -36,5 +37,20 @@ void conv2d_input_gradient(const Conv2dShape& shape, const T* dy, const T* weigh
 template <class T>
 void conv2d_weight_gradient(const Conv2dShape& shape, const T* x, const T* dy, T* dw,
                             Precision precision = Precision::full);
+
+// conv2d and a max-pooling of its outputs, of windows of at most 256 pixels: values and indices as max_pool2d
+// gives them. With bfloat16 the outputs between them never lie in memory whole.
+template <class T>
+void conv2d_max_pool2d(const Conv2dShape& shape, const Pool2dShape& pool, const T* x, const T* weights,
+                       const Epilogue<T>& epilogue, T* values, uint8_t* indices, Precision precision);
+
+// The two gradients of conv2d from the gradient of what was pooled.
+template <class T>
+void conv2d_max_pool2d_input_gradient(const Conv2dShape& shape, const Pool2dShape& pool, const T* gradient,
+                                      const uint8_t* indices, const T* weights, const Epilogue<T>& epilogue,
+                                      T* dx, Precision precision);
+template <class T>
+void conv2d_max_pool2d_weight_gradient(const Conv2dShape& shape, const Pool2dShape& pool, const T* x,
+                                       const T* gradient, const uint8_t* indices, T* dw, Precision precision);
 
 }  // namespace chainrule

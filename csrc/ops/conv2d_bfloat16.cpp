@@ -13,9 +13,34 @@ namespace chainrule {
 
 namespace {
 
+// A max-pooling of the targets, and where its results go.
+struct MaxPool {
+  PoolGeometry shape;
+  float* values;
+  uint8_t* indices;
+
+  // The lines [first, last) of targets that windows [begin, end) meet.
+  int64_t first(int64_t begin) const { return std::max<int64_t>(begin * shape.stride_height - shape.top, 0); }
+  int64_t last(int64_t end) const {
+    return std::min((end - 1) * shape.stride_height - shape.top + shape.kernel_height, shape.height);
+  }
+
+  // Rows [begin, end) of windows in image n, from the lines that they meet.
+  void run(int64_t n, int64_t begin, int64_t end, const float* lines) const {
+    const int64_t start = first(begin), row = shape.out_width * shape.channels;
+    PoolGeometry part = shape;
+    part.height = last(end) - start;
+    part.top += start - begin * shape.stride_height;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t at = (n * shape.out_height + i) * row;
+      kernel_table().float32.pool.max.forward(part, lines, i - begin, values + at, indices + at);
+    }
+  }
+};
+
 // How `target` follows from `source`: as direct convolution has it, for one group.
 struct Pass {
-  const float* source;  // (batch, source_height, source_width, depth)
+  const float* source;  // (batch, source_height, source_width, depth); not read where there is `scattered`
   int64_t source_height, source_width;
   float* target;  // (batch, target_height, target_width, columns)
   int64_t target_height, target_width;
@@ -25,6 +50,8 @@ struct Pass {
   const float* weights;
   int64_t kernel_width, row, column;
   Epilogue<float> epilogue;
+  const ScatteredLines* scattered = nullptr;  // the sources' lines
+  const MaxPool* pool = nullptr;              // where targets go, instead of to memory
 };
 
 // A chunk of work: rows [i0, i1) and columns [j0, j1) of a phase's outputs in images [n0, n1).
@@ -35,10 +62,9 @@ struct Block {
   int64_t columns() const { return j1 - j0; }
 };
 
-// How source lines lie in a band, for a phase along the width. Taps share a copy
-// of the line where they lie a whole step apart, so that one is the other shifted; rows of the product
-// between lines are then computed and dropped. On short lines those are many, and each tap has a copy of its
-// own that holds what it meets and no more.
+// How source lines lie in a band, for a phase along the width. Taps share a copy of the line where they lie a whole
+// step apart, so that one is the other shifted; rows of the product between lines are then computed and dropped. On
+// short lines those are many, and each tap has a copy of its own that holds what it meets and no more.
 struct Lines {
   int64_t extra;                // pixels of a copy, and rows of the product, beyond the outputs of a line
   std::vector<int64_t> starts;  // of each copy, in source pixels
@@ -64,22 +90,27 @@ struct Lines {
 };
 
 // How the outputs of a phase are cut into blocks: several small images, one, a band of lines or a part of a
-// line.
+// line. With a max-pooling after them, bands are of its lines, which stand for several.
 struct Blocks {
   Split images, bands, strips;
 
-  Blocks(int64_t batch, int64_t lines, const AxisPhase& w, const Lines& line, int64_t work_per_output,
+  Blocks(const Pass& p, int64_t phase_lines, const AxisPhase& w, const Lines& line, int64_t work_per_output,
          int64_t depth)
-      : images(batch, 1), bands(lines, lines), strips(w.count, w.count) {
-    const int64_t row_bytes = line.copies() * depth * static_cast<int64_t>(sizeof(uint16_t));
-    const int64_t work = std::max<int64_t>(work_per_output, 1), length = w.count + line.extra;
+      : images(p.batch, 1),
+        bands(p.pool != nullptr ? p.pool->shape.out_height : phase_lines, phase_lines),
+        strips(w.count, w.count) {
+    const int64_t batch = p.batch, lines = bands.total;
+    const int64_t row_bytes = line.copies() * depth * static_cast<int64_t>(sizeof(uint16_t)) +
+                              (p.pool != nullptr ? p.columns * static_cast<int64_t>(sizeof(float)) : 0);
+    const int64_t work = std::max<int64_t>(work_per_output, 1);
+    const int64_t length = (w.count + line.extra) * (p.pool != nullptr ? p.pool->shape.stride_height : 1);
     const int64_t image = lines * length;
     const int64_t wanted =
         std::clamp<int64_t>(batch * lines * w.count * work / 64, int64_t{1} << 18, int64_t{1} << 26);
     const int64_t most = std::max<int64_t>(std::min(wanted / work, packed_bytes / row_bytes), tile);
     if (length > most) {
       bands = Split(lines, 1);
-      strips = Split(w.count, most / tile * tile);
+      if (p.pool == nullptr) strips = Split(w.count, most / tile * tile);
     } else if (image > most) {
       bands = fullest(divide_up(image, most), lines, [&](int64_t parts) {
         const Split cut(lines, divide_up(lines, parts));
@@ -142,6 +173,7 @@ class Band {
     const int64_t last = std::clamp<int64_t>(p.source_width - column0, first, reach);
     const bool dealt = step > 1 || lines.copies() > 1;
     Scratch<uint16_t> whole(dealt ? reach * depth_ : 0);
+    Scratch<float> scattered(p.scattered != nullptr ? p.source_width * p.depth : 0);
     for (int64_t n = b.n0; n < b.n1; ++n)
       for (int64_t i = 0; i < height_.step * height_.length; ++i) {
         const int64_t row = row0 + i;
@@ -153,8 +185,11 @@ class Band {
         }
         uint16_t* line = dealt ? whole.data() : to;
         std::fill(line, line + first * depth_, uint16_t{0});
-        round_pixels(p.source + ((n * p.source_height + row) * p.source_width + column0 + first) * p.depth,
-                     last - first, p.depth, line + first * depth_);
+        if (p.scattered != nullptr) p.scattered->line(n, row, scattered.data());
+        const float* source = p.scattered != nullptr
+                                  ? scattered.data()
+                                  : p.source + (n * p.source_height + row) * p.source_width * p.depth;
+        round_pixels(source + (column0 + first) * p.depth, last - first, p.depth, line + first * depth_);
         std::fill(line + last * depth_, line + reach * depth_, uint16_t{0});
         if (!dealt) continue;
         for (const int64_t start : lines.starts) {
@@ -217,8 +252,22 @@ void run(const Pass& p, const AxisPhase& h, const AxisPhase& w) {
   });
 
   const Lines lines(w);
-  const Blocks blocks(p.batch, h.count, w, lines, taps * p.depth * p.columns, depth);
-  blocks.each([&](const Block& b) {
+  const Blocks blocks(p, h.count, w, lines, taps * p.depth * p.columns, depth);
+  blocks.each([&](const Block& block) {
+    Block b = block;
+    if (p.pool != nullptr) {
+      b.i0 = p.pool->first(block.i0);
+      b.i1 = p.pool->last(block.i1);
+    }
+    // Targets that are pooled lie here, image by image.
+    const int64_t target_line = p.target_width * p.columns;
+    Scratch<float> unpooled(p.pool != nullptr ? b.images() * b.lines() * target_line : 0);
+    auto line_of = [&](int64_t n, int64_t i) {
+      return p.pool != nullptr
+                 ? unpooled.data() + ((n - b.n0) * b.lines() + i - b.i0) * target_line
+                 : p.target +
+                       ((n * p.target_height + h.first + i * h.step) * p.target_width + w.first) * p.columns;
+    };
     Band band(p, h, w, lines, b);
     std::vector<int64_t> runs;
     for (const auto& i : h.taps)
@@ -237,8 +286,8 @@ void run(const Pass& p, const AxisPhase& h, const AxisPhase& w) {
     size_t at = 0;
     for (int64_t i = b.i0; i < b.i1; ++i)
       for (int64_t n = b.n0; n < b.n1; ++n, at += static_cast<size_t>(lines.extra)) {
-        const int64_t line = (n * p.target_height + h.first + i * h.step) * p.target_width + w.first;
-        for (int64_t j = b.j0; j < b.j1; ++j) out[at++] = p.target + (line + j * w.step) * p.columns;
+        float* line = line_of(n, i);
+        for (int64_t j = b.j0; j < b.j1; ++j) out[at++] = line + j * w.step * p.columns;
       }
     product.out = out.data();
     for (int64_t k = 0; k < panels; ++k) {
@@ -249,6 +298,8 @@ void run(const Pass& p, const AxisPhase& h, const AxisPhase& w) {
       for (float*& place : out)
         if (place != nullptr) place += panel;
     }
+    if (p.pool != nullptr)
+      for (int64_t n = b.n0; n < b.n1; ++n) p.pool->run(n, block.i0, block.i1, line_of(n, b.i0));
   });
 }
 
@@ -263,6 +314,13 @@ void run(const Pass& p, const std::vector<AxisPhase>& height, const std::vector<
     }
 }
 
+void run_input_gradient(const Conv2dShape& s, const float* dy, const ScatteredLines* scattered,
+                        const float* weights, const Epilogue<float>& epilogue, float* dx) {
+  run({dy, s.height.output(), s.width.output(), dx, s.height.input, s.width.input, s.batch, s.filters,
+       s.channels, weights, s.width.kernel, 1, s.filters, epilogue, scattered},
+      gradient_phases(s.height), gradient_phases(s.width));
+}
+
 }  // namespace
 
 bool has_bfloat16(const Conv2dShape& s) { return s.groups == 1 && s.channels > 0 && s.filters > 0; }
@@ -275,13 +333,27 @@ void conv2d_bfloat16(const Conv2dShape& given, const float* x, const float* weig
       forward_phases(s.height), forward_phases(s.width));
 }
 
+void conv2d_bfloat16_max_pool2d(const Conv2dShape& given, const Pool2dShape& pooling, const float* x,
+                                const float* weights, const Epilogue<float>& epilogue, float* values,
+                                uint8_t* indices) {
+  const Conv2dShape s = with_strides_cut(given);
+  const MaxPool pool{pooling.geometry(), values, indices};
+  run({x, s.height.input, s.width.input, nullptr, s.height.output(), s.width.output(), s.batch, s.channels,
+       s.filters, weights, s.width.kernel, s.filters, 1, epilogue, nullptr, &pool},
+      forward_phases(s.height), forward_phases(s.width));
+}
+
 void conv2d_bfloat16_input_gradient(const Conv2dShape& given, const float* dy, const float* weights,
                                     const Epilogue<float>& given_epilogue, float* dx) {
   const Conv2dShape s = flattened(given);
   const FlattenedEpilogue<float> epilogue(given_epilogue, given.channels, s.channels);
-  run({dy, s.height.output(), s.width.output(), dx, s.height.input, s.width.input, s.batch, s.filters,
-       s.channels, weights, s.width.kernel, 1, s.filters, *epilogue},
-      gradient_phases(s.height), gradient_phases(s.width));
+  run_input_gradient(s, dy, nullptr, weights, *epilogue, dx);
+}
+
+void conv2d_bfloat16_max_pool2d_input_gradient(const Conv2dShape& given, const ScatteredLines& lines,
+                                               const float* weights, const Epilogue<float>& epilogue,
+                                               float* dx) {
+  run_input_gradient(with_strides_cut(given), nullptr, &lines, weights, epilogue, dx);
 }
 
 }  // namespace chainrule

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "ops/conv2d_direct.h"
+#include "ops/pool.h"
 
 namespace chainrule {
 
@@ -21,5 +22,17 @@ void conv2d_bfloat16(const Conv2dShape& shape, const float* x, const float* weig
 void conv2d_bfloat16_input_gradient(const Conv2dShape& shape, const float* dy, const float* weights,
                                     const Epilogue<float>& epilogue, float* dx);
 void conv2d_bfloat16_weight_gradient(const Conv2dShape& shape, const float* x, const float* dy, float* dw);
+
+// The convolution and a max-pooling of its outputs, which never lie in memory whole. `pool` has windows of
+// fewer than 257 pixels on images of the convolution's outputs.
+void conv2d_bfloat16_max_pool2d(const Conv2dShape& shape, const Pool2dShape& pool, const float* x,
+                                const float* weights, const Epilogue<float>& epilogue, float* values,
+                                uint8_t* indices);
+// Its gradients, from that of the values: `lines` scatters it.
+void conv2d_bfloat16_max_pool2d_input_gradient(const Conv2dShape& shape, const ScatteredLines& lines,
+                                               const float* weights, const Epilogue<float>& epilogue,
+                                               float* dx);
+void conv2d_bfloat16_max_pool2d_weight_gradient(const Conv2dShape& shape, const float* x,
+                                                const ScatteredLines& lines, float* dw);
 
 }  // namespace chainrule

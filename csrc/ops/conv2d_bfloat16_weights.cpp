@@ -8,8 +8,10 @@
 
 namespace chainrule {
 
-void conv2d_bfloat16_weight_gradient(const Conv2dShape& given, const float* x, const float* dy, float* dw) {
-  const Conv2dShape s = flattened(given);
+namespace {
+
+// dw from x and dy, or from the lines that `pooled` scatters where that is not nullptr.
+void run(const Conv2dShape& s, const float* x, const float* dy, const ScatteredLines* pooled, float* dw) {
   const auto& kernel = kernel_table().bfloat16;
   const int64_t panel = kernel.panel, panels = divide_up(s.channels, panel);
   const int64_t taps = s.height.kernel * s.width.kernel;
@@ -106,10 +108,14 @@ void conv2d_bfloat16_weight_gradient(const Conv2dShape& given, const float* x, c
     }
     // dy: words of two neighbouring pixels for all filters, transposed.
     at.assign(static_cast<size_t>(depth), nullptr);
+    const int64_t dy_line = w.count * s.filters;
+    Scratch<float> scattered(pooled != nullptr ? (r.i1 - r.i0) * dy_line : 0);
+    if (pooled != nullptr)
+      for (int64_t i = r.i0; i < r.i1; ++i) pooled->line(n, i, scattered.data() + (i - r.i0) * dy_line);
+    const float* dy_lines = pooled != nullptr ? scattered.data() : dy + (n * h.count + r.i0) * dy_line;
     for (int64_t i = 0; i < r.i1 - r.i0; ++i)
       for (int64_t j = 0; j < r.j1 - r.j0; ++j)
-        at[static_cast<size_t>(i * columns.length + j)] =
-            dy + ((n * h.count + r.i0 + i) * w.count + r.j0 + j) * s.filters;
+        at[static_cast<size_t>(i * columns.length + j)] = dy_lines + i * dy_line + (r.j0 + j) * s.filters;
     constexpr int64_t block = 32;
     Scratch<uint32_t> words(block * s.filters);
     for (int64_t pair = 0; pair < depth / 2; pair += block) {
@@ -166,6 +172,17 @@ void conv2d_bfloat16_weight_gradient(const Conv2dShape& given, const float* x, c
                      s.channels, s.filters, s.channels,
                      reinterpret_cast<uint32_t*>(dw + tap * s.channels * s.filters), s.filters);
   });
+}
+
+}  // namespace
+
+void conv2d_bfloat16_weight_gradient(const Conv2dShape& shape, const float* x, const float* dy, float* dw) {
+  run(flattened(shape), x, dy, nullptr, dw);
+}
+
+void conv2d_bfloat16_max_pool2d_weight_gradient(const Conv2dShape& shape, const float* x,
+                                                const ScatteredLines& lines, float* dw) {
+  run(with_strides_cut(shape), x, nullptr, &lines, dw);
 }
 
 }  // namespace chainrule

@@ -90,12 +90,17 @@ void over_regions(int64_t batch, int64_t rows, int64_t columns, int64_t work_per
   });
 }
 
-// The same convolution with a plainer shape, where there is one: a window that covers the whole image is a
-// matrix product of flattened images, a window of one sample that of all pixels in one row. Where one window
-// fits, its stride moves nothing, and is cut so that nothing computed from it overflows.
-inline Conv2dShape flattened(Conv2dShape s) {
+// Where one window fits, its stride moves nothing, and is cut so that nothing computed from it overflows.
+inline Conv2dShape with_strides_cut(Conv2dShape s) {
   for (WindowAxis* a : {&s.height, &s.width})
     a->stride = std::min(a->stride, a->input + a->before + a->after - a->span() + 1);
+  return s;
+}
+
+// The same convolution with a plainer shape, where there is one: a window that covers the whole image is a
+// matrix product of flattened images, a window of one sample that of all pixels in one row.
+inline Conv2dShape flattened(const Conv2dShape& given) {
+  Conv2dShape s = with_strides_cut(given);
   auto plain = [](const WindowAxis& a) { return a.before == 0 && a.after == 0; };
   if (s.groups != 1 || !plain(s.height) || !plain(s.width)) return s;
   const bool covers = s.height.kernel == s.height.input && s.width.kernel == s.width.input &&

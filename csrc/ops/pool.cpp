@@ -9,23 +9,6 @@ namespace chainrule {
 
 namespace {
 
-PoolGeometry geometry(const Pool2dShape& s) {
-  return {s.height.input,
-          s.width.input,
-          s.channels,
-          s.out_height(),
-          s.out_width(),
-          s.height.kernel,
-          s.width.kernel,
-          s.height.stride,
-          s.width.stride,
-          s.height.before,
-          s.width.before,
-          s.count_include_pad,
-          s.height.input + s.height.before + s.height.after,
-          s.width.input + s.width.before + s.width.after};
-}
-
 // body(image, row) for every row of `rows` an image, where there are channels.
 template <class Body>
 void over_rows(const Pool2dShape& s, int64_t rows, int64_t work_per_row, const Body& body) {
@@ -49,7 +32,7 @@ int64_t input_work(const Pool2dShape& s) {
 
 template <class Index>
 void check_indices(const char* operation, const Pool2dShape& s, const Index* indices) {
-  const PoolGeometry p = geometry(s);
+  const PoolGeometry p = s.geometry();
   const int64_t pixels = p.out_height * p.out_width;
   for (int64_t i = 0; p.channels > 0 && i < s.batch * pixels; ++i) {
     const int64_t top = i % pixels / p.out_width * p.stride_height - p.top;
@@ -72,6 +55,28 @@ int64_t Pool2dShape::outputs(const WindowAxis& axis) const {
   const int64_t room = axis.input + axis.before + axis.after - axis.kernel;
   const int64_t count = room / axis.stride + (room % axis.stride != 0) + 1;
   return (count - 1) * axis.stride >= axis.input + axis.before ? count - 1 : count;
+}
+
+PoolGeometry Pool2dShape::geometry() const {
+  return {height.input,
+          width.input,
+          channels,
+          out_height(),
+          out_width(),
+          height.kernel,
+          width.kernel,
+          height.stride,
+          width.stride,
+          height.before,
+          width.before,
+          count_include_pad,
+          height.input + height.before + height.after,
+          width.input + width.before + width.after};
+}
+
+void ScatteredLines::line(int64_t n, int64_t i, float* to) const {
+  const int64_t image = n * pool.out_height * pool.out_width * pool.channels;
+  kernel_table().float32.pool.max.scatter(pool, gradient + image, indices + image, i, to);
 }
 
 void check_pool2d(const char* operation, const Pool2dShape& s) {
@@ -97,7 +102,7 @@ void check_pool2d(const char* operation, const Pool2dShape& s) {
 template <class T, class Index>
 void max_pool2d(const Pool2dShape& s, const T* x, T* values, Index* indices) {
   check_pool2d("max_pool2d", s);
-  const PoolGeometry p = geometry(s);
+  const PoolGeometry p = s.geometry();
   const auto kernel = max_pool_kernels<T, Index>(kernels<T>().pool).forward;
   const int64_t image = p.height * p.width * p.channels, row = p.out_width * p.channels;
   over_rows(s, p.out_height, output_work(s), [&](int64_t n, int64_t i) {
@@ -109,7 +114,7 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* values, Index* indices) {
 template <class T, class Index>
 void max_pool2d_scatter(const Pool2dShape& s, const T* dy, const Index* indices, T* dx) {
   check_pool2d("max_pool2d_scatter", s);
-  const PoolGeometry p = geometry(s);
+  const PoolGeometry p = s.geometry();
   const auto kernel = max_pool_kernels<T, Index>(kernels<T>().pool).scatter;
   // An index that fits no pixel is met by none: nothing is read or written through it.
   const int64_t image = p.out_height * p.out_width * p.channels, row = p.width * p.channels;
@@ -122,7 +127,7 @@ template <class T, class Index>
 void max_pool2d_gather(const Pool2dShape& s, const T* x, const Index* indices, T* y) {
   check_pool2d("max_pool2d_gather", s);
   check_indices("max_pool2d_gather", s, indices);
-  const PoolGeometry p = geometry(s);
+  const PoolGeometry p = s.geometry();
   const auto kernel = max_pool_kernels<T, Index>(kernels<T>().pool).gather;
   const int64_t image = p.height * p.width * p.channels, row = p.out_width * p.channels;
   over_rows(s, p.out_height, row * 4, [&](int64_t n, int64_t i) {
@@ -134,7 +139,7 @@ void max_pool2d_gather(const Pool2dShape& s, const T* x, const Index* indices, T
 template <class T>
 void average_pool2d(const Pool2dShape& s, const T* x, T* y) {
   check_pool2d("average_pool2d", s);
-  const PoolGeometry p = geometry(s);
+  const PoolGeometry p = s.geometry();
   const auto kernel = kernels<T>().pool.average;
   const int64_t image = p.height * p.width * p.channels, row = p.out_width * p.channels;
   over_rows(s, p.out_height, output_work(s),
@@ -144,7 +149,7 @@ void average_pool2d(const Pool2dShape& s, const T* x, T* y) {
 template <class T>
 void average_pool2d_adjoint(const Pool2dShape& s, const T* dy, T* dx) {
   check_pool2d("average_pool2d_adjoint", s);
-  const PoolGeometry p = geometry(s);
+  const PoolGeometry p = s.geometry();
   const auto kernel = kernels<T>().pool.average_adjoint;
   const int64_t image = p.out_height * p.out_width * p.channels, row = p.width * p.channels;
   over_rows(s, p.height, input_work(s),

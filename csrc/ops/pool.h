@@ -18,6 +18,7 @@ struct Pool2dShape {
   Shape y() const { return {batch, out_height(), out_width(), channels}; }
   // Whether indices need more than a byte.
   bool wide_indices() const { return height.kernel * width.kernel > 256; }
+  PoolGeometry geometry() const;
 
  private:
   int64_t outputs(const WindowAxis& axis) const;
@@ -40,6 +41,16 @@ void max_pool2d_scatter(const Pool2dShape& shape, const T* dy, const Index* indi
 // when an index lies outside its window or the image.
 template <class T, class Index>
 void max_pool2d_gather(const Pool2dShape& shape, const T* x, const Index* indices, T* y);
+
+// What max_pool2d_scatter computes, a line at a time, for those who read it once: it need not lie in memory.
+struct ScatteredLines {
+  PoolGeometry pool;
+  const float* gradient;   // of the pooled images
+  const uint8_t* indices;  // of fewer than 257 pixels a window
+
+  // Line i of image n, (width, channels).
+  void line(int64_t n, int64_t i, float* to) const;
+};
 
 template <class T>
 void average_pool2d(const Pool2dShape& shape, const T* x, T* y);

@@ -209,7 +209,7 @@ def conv2d_weight_gradient(x, gradient, w_shape, window, bfloat16):
 # ---- The functions -------------------------------------------------------------------------------------------
 
 
-def _kernel_size(operation, x, w):
+def kernel_size(operation, x, w):
     x_shape, w_shape = shape_of(x), shape_of(w)
     if len(x_shape) != 4 or len(w_shape) != 4:
         raise ValueError(
@@ -265,7 +265,7 @@ def conv2d_relu(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
 
 def _conv2d(x, w, bias, stride, padding, dilation, groups, relu):
     x, w = as_array(x, "conv2d"), as_array(w, "conv2d", "weights")
-    window = window_of("conv2d", shape_of(x), _kernel_size("conv2d", x, w), stride, padding, dilation, groups)
+    window = window_of("conv2d", shape_of(x), kernel_size("conv2d", x, w), stride, padding, dilation, groups)
     gate = Conv2d(window, relu, state.bfloat16)
     if bias is None:
         return gate(x, w)
@@ -295,7 +295,7 @@ def conv_transpose2d(x, w, bias=None, stride=1, padding=0, output_padding=0, dil
     """
     name = "conv_transpose2d"
     x, w = as_array(x, name), as_array(w, name, "weights")
-    kernel = _kernel_size(name, x, w)
+    kernel = kernel_size(name, x, w)
     if isinstance(padding, str):
         raise ValueError(
             f"{name}: padding {padding!r}: give numbers, for the output's size follows from them"

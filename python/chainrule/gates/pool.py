@@ -108,7 +108,8 @@ class AveragePool2dAdjoint(Gate):
         return AveragePool2d(self.window)(u)
 
 
-def _window(operation, x, size, stride, padding, flag):
+def pool_window(operation, x, size, stride, padding, flag):
+    """The seven numbers that the core takes."""
     if len(shape_of(x)) != 4:
         raise ValueError(f"{operation}: x {shape_of(x)} is not (N, height, width, channels)")
     size = pair(operation, "size", size)
@@ -140,7 +141,7 @@ def max_pool2d(x, size, stride=None, padding=0, ceil_mode=False):
            [13., 15.]])
     """
     x = as_array(x, "max_pool2d")
-    return MaxPool2d(_window("max_pool2d", x, size, stride, padding, ceil_mode))(x)
+    return MaxPool2d(pool_window("max_pool2d", x, size, stride, padding, ceil_mode))(x)
 
 
 def average_pool2d(x, size, stride=None, padding=0, count_include_pad=True):
@@ -158,7 +159,7 @@ def average_pool2d(x, size, stride=None, padding=0, count_include_pad=True):
            [10.5, 12.5]])
     """
     x = as_array(x, "average_pool2d")
-    return AveragePool2d(_window("average_pool2d", x, size, stride, padding, count_include_pad))(x)
+    return AveragePool2d(pool_window("average_pool2d", x, size, stride, padding, count_include_pad))(x)
 
 
 def _images(operation, x):

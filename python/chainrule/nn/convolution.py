@@ -6,6 +6,7 @@ import numpy as np
 
 from chainrule.autodiff.box import shape_of
 from chainrule.gates.convolution import conv2d, conv2d_relu, conv_transpose2d, integer, pair, window_of
+from chainrule.gates.convolution_pool import conv2d_max_pool2d
 from chainrule.gates.shape import as_array
 from chainrule.nn.initialise import as_generator, by_name
 from chainrule.nn.module import Module, Parameter
@@ -122,6 +123,11 @@ class Conv2d(_Convolution):
     def forward_relu(self, x):
         """relu(forward(x)) in one pass."""
         return conv2d_relu(self.check(x), self.weight, self.bias, **self.settings)
+
+    def forward_max_pool(self, pool, x, relu=False):
+        """pool(forward(x)), or of forward_relu(x), for a MaxPool2d."""
+        window = (pool.size, pool.stride, pool.padding, pool.ceil_mode)
+        return conv2d_max_pool2d(self.check(x), self.weight, self.bias, self.settings, relu, window)
 
 
 class ConvTranspose2d(_Convolution):

@@ -10,21 +10,26 @@ from chainrule.nn.linear import Linear
 from chainrule.nn.module import Module
 from chainrule.nn.normalise import BatchNorm2d
 from chainrule.nn.observe import observers
+from chainrule.nn.pool import MaxPool2d
 
-# The method of a layer that applies the activation behind it as well.
+# What applies the first of these layers and those behind it at once, made from the layers.
 FUSED = {
-    (Linear, ReLU): Linear.forward_relu,
-    (Conv2d, ReLU): Conv2d.forward_relu,
-    (BatchNorm2d, ReLU): BatchNorm2d.forward_relu,
-    (BatchNorm2d, GELU): BatchNorm2d.forward_gelu,
+    (Linear, ReLU): lambda linear, _: linear.forward_relu,
+    (Conv2d, ReLU): lambda conv, _: conv.forward_relu,
+    (Conv2d, MaxPool2d): lambda conv, pool: partial(conv.forward_max_pool, pool),
+    (Conv2d, ReLU, MaxPool2d): lambda conv, _, pool: partial(conv.forward_max_pool, pool, relu=True),
+    (BatchNorm2d, ReLU): lambda norm, _: norm.forward_relu,
+    (BatchNorm2d, GELU): lambda norm, _: norm.forward_gelu,
 }
+LONGEST = max(len(kinds) for kinds in FUSED)
 
 
 class Sequential(Module):
     """Modules one after the other: the output of each is the input of the next.
 
     A ReLU right after a Linear, Conv2d or BatchNorm2d, and a GELU after a BatchNorm2d, is applied within it, on the
-    way to memory: the same numbers in one pass less.
+    way to memory: the same numbers in one pass less. So is a MaxPool2d after a Conv2d, with a ReLU between them or not,
+    under `chainrule.autocast("bfloat16")`.
 
     >>> import chainrule as cr
     >>> net = cr.nn.Sequential(cr.nn.Linear(4, 3), cr.nn.ReLU(), cr.nn.Linear(3, 2))
@@ -38,13 +43,16 @@ class Sequential(Module):
                 raise TypeError(f"Sequential: entry {i} is a {type(module).__name__}, not a Module")
         self.layers = modules
         self.steps = []
-        for module in modules:
+        while modules:
             # Exactly these classes: one derived from them may compute something else.
-            fused = FUSED.get((type(self.steps[-1]), type(module))) if self.steps else None
-            if fused is not None:
-                self.steps[-1] = partial(fused, self.steps[-1])
+            for count in range(LONGEST, 1, -1):
+                fused = FUSED.get(tuple(type(module) for module in modules[:count]))
+                if fused is not None:
+                    break
             else:
-                self.steps.append(module)
+                count = 1
+            self.steps.append(fused(*modules[:count]) if fused else modules[0])
+            modules = modules[count:]
 
     def children(self):
         return ((str(i), module) for i, module in enumerate(self.layers))

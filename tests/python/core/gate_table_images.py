@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch_images import NO_PADDING
 
 import chainrule as cr
-from chainrule.gates import activations, convolution, dropout, normalise, pool
+from chainrule.gates import activations, convolution, convolution_pool, dropout, normalise, pool
 
 # ---- Convolution --------------------------------------------------------------------------------------------
 
@@ -119,6 +119,34 @@ def bias_cases(function, reference_of, domain=normal):
         )
         for label, x, w, settings in samples
     ]
+
+
+def convolution_pool_cases():
+    samples = [
+        ("pooled", (2, 5, 4, 2), (2, 1, 2, 3), {}, (2, 2, 2, 2, 0, 0, 0), False),
+        ("pooled, overlap", (1, 5, 5, 1), (1, 1, 1, 2), {}, (3, 3, 2, 2, 1, 1, 0), False),
+        (
+            "relu, pooled",
+            (1, 4, 4, 2),
+            (3, 3, 2, 2),
+            {"padding": ((1, 1), (1, 1))},
+            (2, 2, 2, 2, 0, 0, 0),
+            True,
+        ),
+    ]
+    cases = []
+    for label, x, w, settings, (*sizes, _), relu in samples:
+
+        def gate(x, w, b, settings=settings, sizes=sizes, relu=relu):
+            return convolution_pool.Conv2dMaxPool2d(window(settings), (*sizes, 0), relu)(x, w, b)
+
+        def peer(x, w, b, settings=settings, sizes=sizes, relu=relu):
+            y = reference.conv2d(x, w, b, **settings)
+            y = functional.relu(y) if relu else y
+            return reference.max_pool2d(y, sizes[:2], sizes[2:4], sizes[4:])
+
+        cases.append(case(label, gate, peer, (normal, x), (normal, w), (normal, w[3:])))
+    return cases
 
 
 def off_the_kink(cases, before):
@@ -431,6 +459,7 @@ GATES = {
     convolution.Conv2d: CONV2D + bias_cases(cr.conv2d, reference.conv2d),
     convolution.Conv2dInputGradient: INPUT_GRADIENT,
     convolution.Conv2dWeightGradient: WEIGHT_GRADIENT,
+    convolution_pool.Conv2dMaxPool2d: convolution_pool_cases(),
     pool.MaxPool2d: MAX_POOL,
     pool.MaxPool2dScatter: MAX_SCATTER,
     pool.MaxPool2dGather: MAX_GATHER,

@@ -94,7 +94,9 @@ def test_scatter_and_gather_and_both_averages_are_adjoints(drawn, counted):
     shape, chosen, _ = drawn
     rng = np.random.default_rng(1)
     x = rng.standard_normal(shape)
-    window = pool._window("pool", x, chosen["size"], chosen.get("stride"), chosen.get("padding", 0), False)
+    window = pool.pool_window(
+        "pool", x, chosen["size"], chosen.get("stride"), chosen.get("padding", 0), False
+    )
     gate = pool.MaxPool2d(window)
     y = gate(x)
     indices = gate.kept[0]

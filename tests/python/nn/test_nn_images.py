@@ -289,6 +289,30 @@ def test_an_activation_within_a_batch_norm_gives_the_same_values_gradients_and_r
     np.testing.assert_allclose(nets[0](x).numpy(), Apart(nets[1])(x).numpy(), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("activations", [(), (nn.ReLU(),)])
+@pytest.mark.parametrize(
+    "pool", [{"size": 2}, {"size": 3, "stride": 2, "padding": 1}, {"size": 2, "ceil_mode": True}]
+)
+def test_a_pooling_behind_a_convolution_gives_the_same_in_bfloat16(pool, activations):
+    x = values(3, 9, 8, 16)
+    net = nn.Sequential(nn.Conv2d(16, 20, 3, rng=0, padding=1), *activations, nn.MaxPool2d(**pool))
+    net[0].bias.value[...] = values(20, seed=1)
+    with cr.autocast("bfloat16"):
+        assert set(gates(net(x))) == {"Conv2dMaxPool2d"}
+        fused, apart = all_gradients(net, x), all_gradients(Apart(net), x)
+    assert "MaxPool2d" in gates(net(x))
+    for a, b in zip(fused, apart, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4)
+
+
+def test_second_derivatives_through_a_pooling_behind_a_convolution():
+    net = nn.Sequential(nn.Conv2d(16, 16, 2, rng=0), nn.ReLU(), nn.MaxPool2d(2))
+    x, t = values(1, 5, 5, 16), values(1, 5, 5, 16, seed=1)
+    with cr.autocast("bfloat16"):
+        fused, apart = (cr.hvp(lambda x, f=f: (f(x) ** 3).sum(), (x,), (t,)) for f in (net, Apart(net)))
+    np.testing.assert_allclose(fused, apart, rtol=1e-4, atol=1e-3)
+
+
 def test_second_derivatives_through_what_runs_as_one():
     net = nn.Sequential(nn.Conv2d(1, 2, 2, rng=0, dtype=np.float64), nn.ReLU())
     x = values(2, 3, 3, 1, dtype=np.float64)
