@@ -17,7 +17,7 @@ import numpy as np
 from engines import ENGINES, Worker, head, installed, row
 from nets import NETS
 
-SHARE = {"mlp": 1, "lenet5": 1, "all_cnn_c": 0.2}  # repetitions beside the option's number
+SHARE = {"mlp": 1, "lenet5": 1, "all_cnn_c": 0.2, "fast_cifar": 0.2}  # repetitions beside the option's number
 
 
 def check(workers, case, batch):

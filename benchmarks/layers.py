@@ -1,13 +1,19 @@
 """Single layers and matrix products beside PyTorch's: shares of the machine's peak.
 
-    python benchmarks/layers.py [--threads 1 2] [--rounds 10] [--only conv|matmul] [--json FILE]
+    python benchmarks/layers.py [--threads 1 2] [--rounds 10] [--only conv|matmul]
+        [--precision float32 bfloat16] [--json FILE]
 
-The peak is measured first: multiplications and additions on vector registers alone, with the instruction set in use.
-For each convolution (batch 64, float32, the most threads) the forward pass, the gradient of the input and that of the
-weights, with 'auto' and 'direct', and PyTorch's (oneDNN), taking turns in one run: GF/s of direct-convolution work by
-the minimum and, in brackets, the median time, the share of the peak by the minimum (Winograd does less arithmetic than
-it is counted for, and may pass 1), and the median speed beside PyTorch's: above 1 chainrule is faster. For square
-matrix products the same, on each number of threads.
+The peak is measured first: float32 multiplications and additions on vector registers alone, with the instruction set
+in use. For each convolution (batch 64, the most threads) the forward pass, the gradient of the input and that of the
+weights, with 'auto' and, in float32, 'direct', and PyTorch's (oneDNN), taking turns in one run: GF/s of
+direct-convolution work by the minimum and, in brackets, the median time, the share of the float32 peak by the minimum
+(Winograd does less arithmetic than it is counted for, and may pass 1; so may bfloat16, whose units do more), and the
+median speed beside PyTorch's: above 1 chainrule is faster. For square matrix products the same, on each number of
+threads.
+
+In bfloat16 chainrule is given float32 arrays, as under its autocast, and rounds them within: its times hold that, and
+its results are float32. PyTorch is given bfloat16 tensors: its times are those of oneDNN's products alone, without the
+conversions that its autocast adds.
 """
 
 import argparse
@@ -24,9 +30,15 @@ CONVOLUTIONS = {  # name: size, channels, filters, kernel, stride
     "3x3/2 16x16 192-192": (16, 192, 192, 3, 2),
     "5x5 16x16 96-192": (16, 96, 192, 5, 1),
     "1x1 32x32 192-160": (32, 192, 160, 1, 1),
+    # Of few channels, from the beginnings of All-CNN-C, LeNet-5 and FastCifarNet.
+    "3x3 32x32 3-96": (32, 3, 96, 3, 1),
+    "5x5 28x28 1-6": (28, 1, 6, 5, 1),
+    "5x5 14x14 6-16": (14, 6, 16, 5, 1),
+    "3x3 31x31 24-64": (31, 24, 64, 3, 1),
+    "3x3 15x15 64-256": (15, 64, 256, 3, 1),
 }
 PASSES = ("forward", "input_gradient", "weight_gradient")
-ALGORITHMS = ("auto", "direct")
+ALGORITHMS = {"float32": ("auto", "direct"), "bfloat16": ("auto",)}  # of each precision
 SIZES = (256, 512, 1024, 2048)
 COMPARED = ("chainrule", "torch")
 
@@ -36,17 +48,21 @@ def work(name):
     return 2 * 64 * (size // stride) ** 2 * channels * filters * kernel**2
 
 
-def rows(only, threads):
-    """(label, pass, threads, flops, chainrule's cases, PyTorch's case); a case is a name and settings."""
+def rows(only, precisions, threads):
+    """(label, pass, precision, threads, flops, chainrule's cases, PyTorch's case); a case is a name and settings."""
     if only != "matmul":
         for name, sizes in CONVOLUTIONS.items():
             for direction in PASSES:
-                cases = [("convolution", *sizes, direction, algorithm) for algorithm in ALGORITHMS]
-                yield name, direction.replace("_", " "), threads[-1], work(name), cases, cases[0]
+                for precision in precisions:
+                    label = name, direction.replace("_", " "), precision, threads[-1]
+                    case = "convolution", *sizes, direction, precision
+                    yield *label, work(name), [(*case, a) for a in ALGORITHMS[precision]], case
     if only != "conv":
         for count in threads:
             for n in SIZES:
-                yield f"matmul {n}", "forward", count, 2 * n**3, [("product", n)], ("product", n)
+                for precision in precisions:
+                    case = "product", n, precision
+                    yield f"matmul {n}", "forward", precision, count, 2 * n**3, [case], case
 
 
 def main():
@@ -56,6 +72,7 @@ def main():
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--only", choices=["conv", "matmul"])
+    parser.add_argument("--precision", nargs="+", choices=ALGORITHMS, default=list(ALGORITHMS))
     parser.add_argument("--json", type=Path, help="write every time here")
     options = parser.parse_args()
 
@@ -67,6 +84,7 @@ def main():
     cells = [
         "layer",
         "pass",
+        "precision",
         "threads",
         "auto GF/s",
         "of peak",
@@ -79,18 +97,18 @@ def main():
     ]
     print("\n" + head(cells))
     record = {}
-    for label, direction, n, flops, own, peer in rows(options.only, options.threads):
+    for *cells, flops, own, peer in rows(options.only, options.precision, options.threads):
+        n = cells[-1]
         times = {case: [] for case in own}
         torch_times = []
         for _ in range(options.rounds):
             for case in own:
                 times[case] += workers["chainrule", n].times(*case)
             torch_times += workers["torch", n].times(*peer)
-        record[f"{label} {direction} {n}"] = {str(case): t for case, t in times.items()} | {
+        record[" ".join(map(str, cells))] = {str(case): t for case, t in times.items()} | {
             "torch": torch_times
         }
-        cells = [label, direction, n]
-        nothing = [[]] * (len(ALGORITHMS) - len(own))  # a product has one algorithm
+        nothing = [[]] * (2 - len(own))  # products, and convolutions in bfloat16, have one algorithm
         for t in [*times.values(), *nothing, torch_times]:
             speeds = [flops / seconds / 1e9 for seconds in (min(t), statistics.median(t))] if t else []
             cells += (

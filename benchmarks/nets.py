@@ -30,6 +30,10 @@ class ReLU(NamedTuple):
     pass
 
 
+class GELU(NamedTuple):
+    """The exact one, of the error function."""
+
+
 class MaxPool(NamedTuple):
     size: int
     stride: int
@@ -69,6 +73,11 @@ def _conv(*settings):
 def _vgg_block(filters):
     conv = Conv(filters, 3, 1, 1, bias=False)
     return conv, BatchNorm(), ReLU(), conv, BatchNorm(), ReLU(), MaxPool(2, 2)
+
+
+def _fast_cifar_block(filters):
+    conv = Conv(filters, 3, 1, 1, bias=False)
+    return conv, MaxPool(2, 2), BatchNorm(), GELU(), conv, BatchNorm(), GELU()
 
 
 NETS = {
@@ -137,6 +146,22 @@ NETS = {
         "VGG-like 64-64-128-128-256-256 with batch norm",
         (32, 32, 3),
         (*_vgg_block(64), *_vgg_block(128), *_vgg_block(256), Flatten(), Linear(10)),
+    ),
+    # Jordan 2024; all of it is trained here, the first convolution and the scales of batch norm too.
+    "fast_cifar": Net(
+        "FastCifarNet's layers 32x32x3",
+        (32, 32, 3),
+        (
+            Conv(24, 2),
+            GELU(),
+            *_fast_cifar_block(64),
+            *_fast_cifar_block(256),
+            *_fast_cifar_block(256),
+            MaxPool(3, 3),
+            Flatten(),
+            Linear(10),
+        ),
+        1024,
     ),
 }
 

@@ -37,6 +37,8 @@ def build(net):
                 layers.append(cr.nn.BatchNorm2d(shape[-1]))
             case nets.ReLU():
                 layers.append(cr.nn.ReLU())
+            case nets.GELU():
+                layers.append(cr.nn.GELU())
             case nets.MaxPool(size, stride, padding):
                 layers.append(cr.nn.MaxPool2d(size, stride, padding))
             case nets.AveragePool(size, stride, padding):
@@ -111,17 +113,18 @@ def augmentation(name, dtype):
 # ---- Single operations -----------------------------------------------------------------------------------------
 
 
-def convolution(size, channels, filters, kernel, stride, direction, algorithm):
-    """One pass of one layer, batch 64."""
+def convolution(size, channels, filters, kernel, stride, direction, precision, algorithm):
+    """One pass of one layer, batch 64, of float32 arrays in either precision."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((64, size, size, channels), dtype=np.float32)
     w = rng.standard_normal((kernel, kernel, channels, filters), dtype=np.float32)
     window = (stride, stride, *[kernel // 2] * 4, 1, 1, 1)
-    y = _core.conv2d(x, w, None, window, False)
+    rounded = precision == "bfloat16"
+    y = _core.conv2d(x, w, None, window, False, rounded)
     passes = {
-        "forward": lambda: _core.conv2d(x, w, None, window, False),
-        "input_gradient": lambda: _core.conv2d_input_gradient(y, w, None, size, size, window, False),
-        "weight_gradient": lambda: _core.conv2d_weight_gradient(x, y, kernel, kernel, window),
+        "forward": lambda: _core.conv2d(x, w, None, window, False, rounded),
+        "input_gradient": lambda: _core.conv2d_input_gradient(y, w, None, size, size, window, False, rounded),
+        "weight_gradient": lambda: _core.conv2d_weight_gradient(x, y, kernel, kernel, window, rounded),
     }
 
     def step():
@@ -131,11 +134,11 @@ def convolution(size, channels, filters, kernel, stride, direction, algorithm):
     return step
 
 
-def product(n):
-    """One square matrix product."""
+def product(n, precision):
+    """One square matrix product, of float32 arrays in either precision."""
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((n, n), dtype=np.float32) for _ in range(2))
-    return lambda: _core.matmul(a, b)
+    return lambda: _core.matmul(a, b, None, False, precision == "bfloat16")
 
 
 def gate_chain():

@@ -39,6 +39,8 @@ def apply(layers, parameters, x, key):
                 x = (x - mean) * lax.rsqrt(variance + 1e-5) * next(taken) + next(taken)
             case nets.ReLU():
                 x = jax.nn.relu(x)
+            case nets.GELU():
+                x = jax.nn.gelu(x, approximate=False)
             case nets.MaxPool(size, stride, padding):
                 x = _pool(x, -jnp.inf, lax.max, size, stride, padding)
             case nets.AveragePool(size, stride, padding):

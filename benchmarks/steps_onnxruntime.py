@@ -42,6 +42,8 @@ def build(net, batch):
                 add("BatchNormalization", [*parameters, zeros, zeros + 1])
             case nets.ReLU():
                 add("Relu")
+            case nets.GELU():
+                add("Gelu", domain="com.microsoft")  # ONNX itself has it from opset 20 on
             case nets.MaxPool(size, stride, padding):
                 add("MaxPool", kernel_shape=[size] * 2, strides=[stride] * 2, pads=[padding] * 4)
             case nets.AveragePool(size, stride, padding):
@@ -65,7 +67,8 @@ def build(net, batch):
         [helper.make_tensor_value_info(value, TensorProto.FLOAT, [batch, None])],
         weights,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     onnx.checker.check_model(model)
     return model
 

@@ -36,6 +36,8 @@ def build(net):
                 layers.append(own.BatchNormalization(momentum=0.9, epsilon=1e-5))
             case nets.ReLU():
                 layers.append(own.ReLU())
+            case nets.GELU():
+                layers.append(own.Activation(tf.nn.gelu))
             case nets.MaxPool(size, stride):
                 layers.append(own.MaxPooling2D(size, stride, _padding(layer, size)))
             case nets.AveragePool(size, stride):

@@ -28,6 +28,8 @@ def build(net):
                 layers.append(nn.BatchNorm2d(shape[-1]))
             case nets.ReLU():
                 layers.append(nn.ReLU())
+            case nets.GELU():
+                layers.append(nn.GELU())
             case nets.MaxPool(size, stride, padding):
                 layers.append(nn.MaxPool2d(size, stride, padding))
             case nets.AveragePool(size, stride, padding):
@@ -118,12 +120,12 @@ def augmentation(name):
 # ---- Single operations -----------------------------------------------------------------------------------------
 
 
-def convolution(size, channels, filters, kernel, stride, direction, _algorithm):
-    """One pass of one layer, batch 64."""
+def convolution(size, channels, filters, kernel, stride, direction, precision):
+    """One pass of one layer, batch 64, of tensors in the precision."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn((64, channels, size, size), generator=generator).to(memory_format=torch.channels_last)
+    x = torch.randn((64, channels, size, size), generator=generator)
     w = torch.randn((filters, channels, kernel, kernel), generator=generator)
-    w = w.to(memory_format=torch.channels_last)
+    x, w = (t.to(getattr(torch, precision), memory_format=torch.channels_last) for t in (x, w))
     settings = ([stride, stride], [kernel // 2] * 2, [1, 1])
     y = torch.conv2d(x, w, None, *settings)
 
@@ -140,10 +142,10 @@ def convolution(size, channels, filters, kernel, stride, direction, _algorithm):
     return torch.no_grad()(passes[direction])
 
 
-def product(n):
-    """One square matrix product."""
+def product(n, precision):
+    """One square matrix product, of tensors in the precision."""
     generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn((n, n), generator=generator) for _ in range(2))
+    a, b = (torch.randn((n, n), generator=generator).to(getattr(torch, precision)) for _ in range(2))
     return torch.no_grad()(lambda: a @ b)
 
 

@@ -18,7 +18,7 @@ from engines import ENGINES, Worker, head, installed, row
 from nets import NETS
 
 # Repetitions in a round beside the option's number; 0 is one.
-SHARE = {"lenet5": 0.5, "all_cnn_c": 0, "network_in_network": 0, "vgg_like": 0}
+SHARE = {"lenet5": 0.5, "all_cnn_c": 0, "network_in_network": 0, "vgg_like": 0, "fast_cifar": 0}
 CASES = (*NETS, "gate_chain")
 SHORT = {"float32": "", "bfloat16": " bf16"}
 

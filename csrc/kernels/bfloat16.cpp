@@ -152,20 +152,74 @@ void multiply(const Bfloat16Product& p) {
 
 void round(const float* from, int64_t count, uint16_t* to) {
   int64_t i = 0;
-  for (; i + L <= count; i += L) store_halves(to + i, rounded_bits(load(from + i)));
+  for (; i + L <= count; i += L) {
+    fetch_ahead(from + i);
+    store_rounded(to + i, load(from + i));
+  }
   for (; i < count; ++i) {
     uint16_t lane[L];
-    store_halves(lane, rounded_bits(broadcast(from[i])));
+    store_rounded(lane, broadcast(from[i]));
     to[i] = lane[0];
   }
 }
 
-void interleave(const float* first, const float* second, int64_t count, uint32_t* to) {
-  for_vectors<float>(count, [&](int64_t i, auto get, auto put) {
-    const Mask<float> low = rounded_bits(first != nullptr ? get(first + i) : Vec<float>{});
-    const Mask<float> high = rounded_bits(second != nullptr ? get(second + i) : Vec<float>{});
-    put(reinterpret_cast<float*>(to + i), from_bits<float>(joined(low, high)));
-  });
+// Words of L values of two rows, zeros where a row is nullptr.
+template <class Get>
+inline Mask<float> pair_words(const float* first, const float* second, int64_t at, const Get& get) {
+  return rounded_pairs(first != nullptr ? get(first + at) : Vec<float>{},
+                       second != nullptr ? get(second + at) : Vec<float>{});
+}
+
+// Asks for what is read a little later: the processor's own prefetching waits for a few misses in each page.
+class Ahead {
+ public:
+  Ahead(const float* const* rows, int64_t count, int64_t values)
+      : rows_(rows), count_(count), values_(values), distance_(wanted / (values > 0 ? values : 1) + 1) {}
+  void operator()(int64_t row) const {
+    if (row + distance_ >= count_ || rows_[row + distance_] == nullptr) return;
+    for (int64_t i = 0; i < values_; i += 16) __builtin_prefetch(rows_[row + distance_] + i);
+  }
+
+ private:
+  static constexpr int64_t wanted = 2048;  // values
+  const float* const* rows_;
+  int64_t count_, values_, distance_;
+};
+
+void pack_pairs(const float* const* rows, int64_t pairs, int64_t columns, uint32_t* to, int64_t to_panel) {
+  const Ahead ahead(rows, 2 * pairs, columns);
+  for (int64_t i = 0; i < pairs; ++i, to += panel) {
+    const float *first = rows[2 * i], *second = rows[2 * i + 1];
+    ahead(2 * i);
+    ahead(2 * i + 1);
+    uint32_t* words = to;
+    for_vectors<float>(columns, [&](int64_t c, auto get, auto) {
+      store<float>(reinterpret_cast<float*>(words + c % panel),
+                   from_bits<float>(pair_words(first, second, c, get)));
+      if (c % panel != 0) words += to_panel;
+    });
+    if ((columns - 1) / L % 2 == 0)  // the last panel's other half
+      store<float>(reinterpret_cast<float*>(words + L), Vec<float>{});
+  }
+}
+
+void pack_pairs_transposed(const float* const* rows, int64_t pairs, int64_t columns, uint32_t* to,
+                           int64_t to_row) {
+  const Ahead ahead(rows, 2 * pairs, columns);
+  for (int64_t i = 0; i < pairs; i += L) {
+    const int64_t count = pairs - i < L ? pairs - i : L;
+    for (int64_t r = 0; r < 2 * count; ++r) ahead(2 * i + r);
+    for_vectors<float>(columns, [&](int64_t c, auto get, auto) {
+      Vec<float> square[L] = {};
+      for (int64_t r = 0; r < count; ++r)
+        square[r] = from_bits<float>(pair_words(rows[2 * (i + r)], rows[2 * (i + r) + 1], c, get));
+      transpose_square<float>(square);
+      for (int64_t j = 0; j < L && c + j < columns; ++j) {
+        float* out = reinterpret_cast<float*>(to + (c + j) * to_row + i);
+        count == L ? store<float>(out, square[j]) : store_first<float>(out, square[j], count);
+      }
+    });
+  }
 }
 
 void transpose(const uint32_t* from, int64_t from_row, int64_t rows, int64_t columns, uint32_t* to,
@@ -193,7 +247,8 @@ void transpose(const uint32_t* from, int64_t from_row, int64_t rows, int64_t col
 }  // namespace
 
 void fill_bfloat16(KernelTable& table) {
-  table.bfloat16 = {panel, depth_unit, row_block, fast, multiply, round, interleave, transpose};
+  table.bfloat16 = {panel,    depth_unit, row_block, fast, multiply, round, pack_pairs, pack_pairs_transposed,
+                    transpose};
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

@@ -36,8 +36,14 @@ struct Bfloat16Kernels {
   void (*multiply)(const Bfloat16Product& product);
   // to[i] = from[i] rounded.
   void (*round)(const float* from, int64_t count, uint16_t* to);
-  // Word i of `to` holds first[i] and second[i], rounded; zeros for a nullptr.
-  void (*interleave)(const float* first, const float* second, int64_t count, uint32_t* to);
+  // Rows of `columns` values each, nullptr for one of zeros; 2 * pairs of them. Word i of a column holds its
+  // values of rows 2i and 2i + 1, rounded. Word (i, c) at to[c / panel * to_panel + i * panel + c % panel],
+  // with zeros for columns up to the panels' end.
+  void (*pack_pairs)(const float* const* rows, int64_t pairs, int64_t columns, uint32_t* to,
+                     int64_t to_panel);
+  // Word (i, c) at to[c * to_row + i].
+  void (*pack_pairs_transposed)(const float* const* rows, int64_t pairs, int64_t columns, uint32_t* to,
+                                int64_t to_row);
   // to(j, i) = from(i, j) for whole words.
   void (*transpose)(const uint32_t* from, int64_t from_row, int64_t rows, int64_t columns, uint32_t* to,
                     int64_t to_row);

@@ -195,7 +195,10 @@ template <class T, template <class> class Op>
 void map_unary(const T* x, T* out, int64_t n) {
   constexpr int L = lanes<T>;
   int64_t i = 0;
-  for (; i + L <= n; i += L) store(out + i, Op<T>::of(load(x + i)));
+  for (; i + L <= n; i += L) {
+    fetch_ahead(x + i);
+    store(out + i, Op<T>::of(load(x + i)));
+  }
   if (i < n) store_first<T>(out + i, Op<T>::of(load_first(x + i, n - i)), n - i);
 }
 
@@ -205,15 +208,25 @@ void map_binary(const T* a, int64_t a_step, const T* b, int64_t b_step, T* out, 
   if (n == 0) return;
   int64_t i = 0;
   if (a_step == 1 && b_step == 1) {
-    for (; i + L <= n; i += L) store(out + i, Op<T>::of(load(a + i), load(b + i)));
+    for (; i + L <= n; i += L) {
+      fetch_ahead(a + i);
+      fetch_ahead(b + i);
+      store(out + i, Op<T>::of(load(a + i), load(b + i)));
+    }
     if (i < n) store_first<T>(out + i, Op<T>::of(load_first(a + i, n - i), load_first(b + i, n - i)), n - i);
   } else if (a_step == 1) {
     Vec<T> right = broadcast(*b);
-    for (; i + L <= n; i += L) store(out + i, Op<T>::of(load(a + i), right));
+    for (; i + L <= n; i += L) {
+      fetch_ahead(a + i);
+      store(out + i, Op<T>::of(load(a + i), right));
+    }
     if (i < n) store_first<T>(out + i, Op<T>::of(load_first(a + i, n - i), right), n - i);
   } else if (b_step == 1) {
     Vec<T> left = broadcast(*a);
-    for (; i + L <= n; i += L) store(out + i, Op<T>::of(left, load(b + i)));
+    for (; i + L <= n; i += L) {
+      fetch_ahead(b + i);
+      store(out + i, Op<T>::of(left, load(b + i)));
+    }
     if (i < n) store_first<T>(out + i, Op<T>::of(left, load_first(b + i, n - i)), n - i);
   } else {
     Vec<T> value = Op<T>::of(broadcast(*a), broadcast(*b));

@@ -14,24 +14,31 @@ namespace {
 inline float root(float x) { return ::sqrtf(x); }
 inline double root(double x) { return ::sqrt(x); }
 
+// Sums of columns run row by row, as memory lies, and are kept in the first cache.
+template <class T>
+inline void clear(T* sums, int64_t columns) {
+  for (int64_t c = 0; c < columns; ++c) sums[c] = T(0);
+}
+
 template <class T>
 void moments(const T* x, int64_t rows, int64_t columns, T* mean, T* squares) {
   const T share = T(1) / static_cast<T>(rows);
-  for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
-    // Distances from the first value: sums of the values themselves would lose the digits that a large mean
-    // leaves to the deviations. Four sums hide the latency of the addition.
-    const Vec<T> first = get(x + c);
-    Vec<T> parts[4] = {};
-    for (int64_t i = 1; i < rows; ++i) parts[i % 4] += get(x + i * columns + c) - first;
-    const Vec<T> centre = first + ((parts[0] + parts[1]) + (parts[2] + parts[3])) * share;
-    Vec<T> deviations[4] = {};
-    for (int64_t i = 0; i < rows; ++i) {
-      const Vec<T> d = get(x + i * columns + c) - centre;
-      deviations[i % 4] += d * d;
-    }
-    put(mean + c, centre);
-    put(squares + c, (deviations[0] + deviations[1]) + (deviations[2] + deviations[3]));
-  });
+  // Distances from the first value: sums of the values themselves would lose the digits that a large mean
+  // leaves to the deviations.
+  clear(mean, columns);
+  for (int64_t i = 1; i < rows; ++i)
+    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      fetch_ahead(x + i * columns + c);
+      put(mean + c, get(mean + c) + (get(x + i * columns + c) - get(x + c)));
+    });
+  for_vectors<T>(columns,
+                 [&](int64_t c, auto get, auto put) { put(mean + c, get(x + c) + get(mean + c) * share); });
+  clear(squares, columns);
+  for (int64_t i = 0; i < rows; ++i)
+    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      const Vec<T> d = get(x + i * columns + c) - get(mean + c);
+      put(squares + c, get(squares + c) + d * d);
+    });
 }
 
 // (x - mean) scale + shift, the same to the bit on the way back, where its sign tells what relu let through.
@@ -60,6 +67,7 @@ void standardise_rows(const T* x, int64_t rows, int64_t columns, const T* mean, 
                       const T* shift, T* y) {
   for (int64_t i = 0; i < rows; ++i, x += columns, y += columns)
     for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      fetch_ahead(x + c);
       put(y + c, activated<T, activation>(
                      standardised<T>(get(x + c), get(mean + c), get(scale + c), get(shift + c))));
     });
@@ -69,19 +77,21 @@ template <class T, Activation activation>
 void add_gradients(const T* g, const T* x, int64_t rows, int64_t columns, const T* mean,
                    const T* inverse_deviation, const T* scale, const T* shift, T* passed, T* sum_g,
                    T* sum_gx) {
+  clear(sum_g, columns);
+  clear(sum_gx, columns);
+  for (int64_t i = 0; i < rows; ++i, g += columns, x += columns, passed += columns)
+    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      fetch_ahead(g + c);
+      fetch_ahead(x + c);
+      const Vec<T> own = get(x + c), centre = get(mean + c);
+      const Vec<T> value =
+          before<T, activation>(get(g + c), standardised<T>(own, centre, get(scale + c), get(shift + c)));
+      if constexpr (activation == Activation::gelu) put(passed + c, value);
+      put(sum_g + c, get(sum_g + c) + value);
+      put(sum_gx + c, get(sum_gx + c) + value * (own - centre));
+    });
   for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
-    const Vec<T> centre = get(mean + c), slope = get(scale + c), added = get(shift + c);
-    Vec<T> sums[2] = {}, products[2] = {};
-    for (int64_t i = 0; i < rows; ++i) {
-      const int64_t at = i * columns + c;
-      const Vec<T> own = get(x + at);
-      const Vec<T> value = before<T, activation>(get(g + at), standardised<T>(own, centre, slope, added));
-      if constexpr (activation == Activation::gelu) put(passed + at, value);
-      sums[i % 2] += value;
-      products[i % 2] += value * (own - centre);
-    }
-    put(sum_g + c, sums[0] + sums[1]);
-    put(sum_gx + c, (products[0] + products[1]) * get(inverse_deviation + c));
+    put(sum_gx + c, get(sum_gx + c) * get(inverse_deviation + c));
   });
 }
 
@@ -92,6 +102,8 @@ void input_gradient(const T* g, const T* x, int64_t rows, int64_t columns, const
   for (int64_t i = 0; i < rows; ++i) {
     const int64_t row = i * columns;
     for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      fetch_ahead(g + row + c);
+      fetch_ahead(x + row + c);
       const Vec<T> own = get(x + row + c), centre = get(mean + c), slope = get(scale + c);
       const Vec<T> value =
           before<T, activation>(get(g + row + c), standardised<T>(own, centre, slope, get(shift + c)));
@@ -151,6 +163,7 @@ void rows_forward(const T* x, int64_t rows, int64_t columns, const T* weight, co
     const T first = columns > 0 ? x[0] : T(0);
     Vec<T> sum = {};
     for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      fetch_ahead(x + c);
       put(y + c, get(x + c) - first);
       sum += get(y + c);
     });
@@ -177,6 +190,8 @@ void rows_gradient(const T* g, const T* x, int64_t rows, int64_t columns, const 
     const T centre = mean[i], inverse = inverse_deviation[i];
     Vec<T> sums = {}, products = {};
     for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      fetch_ahead(g + c);
+      fetch_ahead(x + c);
       const Vec<T> value = get(g + c), standard = (get(x + c) - centre) * inverse,
                    weighted = value * get(weight + c);
       put(dweight + c, get(dweight + c) + value * standard);

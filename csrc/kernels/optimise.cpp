@@ -27,6 +27,9 @@ void sgd(T* weight, const T* gradient, T* velocity, int64_t n, const SgdSettings
   const T into_gradient = settings.decoupled ? T(0) : static_cast<T>(settings.weight_decay);
   const T kept = settings.decoupled ? static_cast<T>(1 - settings.lr * settings.weight_decay) : T(1);
   for_vectors<T>(n, [&](int64_t i, auto get, auto put) {
+    fetch_ahead(weight + i);
+    fetch_ahead(gradient + i);
+    if (velocity != nullptr) fetch_ahead(velocity + i);
     Vec<T> w = get(weight + i), step = get(gradient + i) + into_gradient * w;
     if (velocity != nullptr) {
       Vec<T> v = momentum * get(velocity + i) + step;
@@ -47,6 +50,10 @@ void adam(T* weight, const T* gradient, T* average, T* square_average, T* larges
   const T into_gradient = settings.decoupled ? T(0) : static_cast<T>(settings.weight_decay);
   const T kept = settings.decoupled ? static_cast<T>(1 - settings.lr * settings.weight_decay) : T(1);
   for_vectors<T>(n, [&](int64_t i, auto get, auto put) {
+    fetch_ahead(weight + i);
+    fetch_ahead(gradient + i);
+    fetch_ahead(average + i);
+    fetch_ahead(square_average + i);
     Vec<T> w = get(weight + i), g = get(gradient + i) + into_gradient * w;
     Vec<T> m = beta1 * get(average + i) + fresh1 * g;
     Vec<T> v = beta2 * get(square_average + i) + fresh2 * (g * g);
@@ -67,6 +74,9 @@ void rmsprop(T* weight, const T* gradient, T* square_average, T* average, T* buf
   const T alpha = static_cast<T>(settings.alpha), fresh = static_cast<T>(1 - settings.alpha);
   const T weight_decay = static_cast<T>(settings.weight_decay), momentum = static_cast<T>(settings.momentum);
   for_vectors<T>(n, [&](int64_t i, auto get, auto put) {
+    fetch_ahead(weight + i);
+    fetch_ahead(gradient + i);
+    fetch_ahead(square_average + i);
     Vec<T> w = get(weight + i), g = get(gradient + i) + weight_decay * w;
     Vec<T> s = alpha * get(square_average + i) + fresh * (g * g);
     put(square_average + i, s);
@@ -90,6 +100,9 @@ void adagrad(T* weight, const T* gradient, T* sum, int64_t n, const AdagradSetti
   const T step = static_cast<T>(rate), eps = static_cast<T>(settings.eps);
   const T weight_decay = static_cast<T>(settings.weight_decay);
   for_vectors<T>(n, [&](int64_t i, auto get, auto put) {
+    fetch_ahead(weight + i);
+    fetch_ahead(gradient + i);
+    fetch_ahead(sum + i);
     Vec<T> w = get(weight + i), g = get(gradient + i) + weight_decay * w;
     Vec<T> s = get(sum + i) + g * g;
     put(sum + i, s);

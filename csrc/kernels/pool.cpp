@@ -69,7 +69,9 @@ void max_forward(const PoolGeometry& p, const T* image, int64_t row, T* values, 
       bool started = false;
       for (int64_t y = h.first; y < h.last; ++y)
         for (int64_t x = w.first; x < w.last; ++x) {
-          const Vec<T> value = get(image + (y * p.width + x) * p.channels + c);
+          const T* from = image + (y * p.width + x) * p.channels + c;
+          fetch_ahead(from);
+          const Vec<T> value = get(from);
           const Mask<T> here = same<T>((y - h.start) * p.kernel_width + x - w.start);
           const Mask<T> better =
               started ? (value > best) | ((value != value) & (best == best)) : Mask<T>{} - 1;
@@ -83,25 +85,41 @@ void max_forward(const PoolGeometry& p, const T* image, int64_t row, T* values, 
   }
 }
 
-// Where windows do not overlap each pixel has one reader at most.
+// Where windows do not overlap each pixel has one reader at most: what a window gives is read once, for all
+// of its pixels.
 template <class T, class Index>
 void scatter_apart(const PoolGeometry& p, const T* gradient, const Index* indices, int64_t row, T* out) {
-  for (int64_t i = 0; i < p.width * p.channels; ++i) out[i] = T(0);
+  constexpr int L = lanes<T>;
+  auto clear = [&](int64_t first, int64_t last) {
+    for (int64_t i = first * p.channels; i < last * p.channels; ++i) out[i] = T(0);
+  };
   const Windows h = windows_of(row, p.stride_height, p.top, p.kernel_height, p.out_height);
-  if (h.first >= h.last) return;
+  if (h.first >= h.last) return clear(0, p.width);
   const int64_t first = (row + p.top - h.first * p.stride_height) * p.kernel_width;
   gradient += h.first * p.out_width * p.channels;
   indices += h.first * p.out_width * p.channels;
+  int64_t done = 0;  // pixels
   for (int64_t j = 0; j < p.out_width; ++j) {
     const Span w = window(j, p.stride_width, p.left, p.kernel_width, p.width);
+    clear(done, w.first);
+    done = w.last;
     T* to = out + w.first * p.channels;
-    const auto begin = static_cast<uint32_t>(first + w.first - w.start);
-    for (int64_t c = 0; c < p.channels; ++c) {
+    const int64_t begin = first + w.first - w.start, count = w.last - w.first;
+    int64_t c = 0;
+    for (; c + L <= p.channels; c += L) {
+      fetch_ahead(gradient + c);
+      fetch_ahead(indices + c);
+      const Vec<T> value = load(gradient + c);
+      const Mask<T> index = load_indices<T, Index>(indices + c, L);
+      for (int64_t x = 0; x < count; ++x)
+        store<T>(to + x * p.channels + c, index == same<T>(begin + x) ? value : Vec<T>{});
+    }
+    for (; c < p.channels; ++c) {
       // Which pixel won is a matter of chance: bits are masked, so that no branch has to guess it.
       typename VecOf<T>::integer bits;
       std::memcpy(&bits, gradient + c, sizeof bits);
-      const auto index = static_cast<Index>(static_cast<uint32_t>(indices[c]) - begin);
-      for (int64_t x = 0; x < w.last - w.first; ++x) {
+      const auto index = static_cast<Index>(static_cast<uint32_t>(indices[c]) - static_cast<uint32_t>(begin));
+      for (int64_t x = 0; x < count; ++x) {
         const auto kept = bits & -static_cast<typename VecOf<T>::integer>(index == x);
         std::memcpy(to + x * p.channels + c, &kept, sizeof kept);
       }
@@ -109,13 +127,13 @@ void scatter_apart(const PoolGeometry& p, const T* gradient, const Index* indice
     gradient += p.channels;
     indices += p.channels;
   }
+  clear(done, p.width);
 }
 
 template <class T, class Index>
 void max_scatter(const PoolGeometry& p, const T* gradient, const Index* indices, int64_t row, T* out) {
   constexpr int L = lanes<T>;
-  // Vectors of few channels are mostly idle: one value at a time is quicker.
-  if (p.stride_height >= p.kernel_height && p.stride_width >= p.kernel_width && p.channels < 2 * L)
+  if (p.stride_height >= p.kernel_height && p.stride_width >= p.kernel_width)
     return scatter_apart<T, Index>(p, gradient, indices, row, out);
   const Windows h = windows_of(row, p.stride_height, p.top, p.kernel_height, p.out_height);
   for (int64_t i = 0; i < p.width; ++i, out += p.channels) {
@@ -165,7 +183,11 @@ void average(const PoolGeometry& p, const T* image, int64_t row, T* out) {
     for_vectors<T>(p.channels, [&](int64_t c, auto get, auto put) {
       Vec<T> sum = {};
       for (int64_t y = h.first; y < h.last; ++y)
-        for (int64_t x = w.first; x < w.last; ++x) sum += get(image + (y * p.width + x) * p.channels + c);
+        for (int64_t x = w.first; x < w.last; ++x) {
+          const T* from = image + (y * p.width + x) * p.channels + c;
+          fetch_ahead(from);
+          sum += get(from);
+        }
       put(out + c, sum * factor);
     });
   }

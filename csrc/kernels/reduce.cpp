@@ -17,7 +17,10 @@ T sum_block(const T* x, int64_t n) {
   Vec<T> parts[4] = {};  // four chains hide the latency of the addition
   int64_t i = 0;
   for (; i + 4 * L <= n; i += 4 * L)
-    for (int k = 0; k < 4; ++k) parts[k] += load(x + i + k * L);
+    for (int k = 0; k < 4; ++k) {
+      fetch_ahead(x + i + k * L);
+      parts[k] += load(x + i + k * L);
+    }
   for (; i + L <= n; i += L) parts[0] += load(x + i);
   if (i < n) parts[1] += load_first(x + i, n - i);
   return sum_lanes<T>((parts[0] + parts[1]) + (parts[2] + parts[3]));
@@ -37,7 +40,11 @@ void sum_rows(const T* x, int64_t rows, int64_t row_stride, T* out, int64_t colu
   for (; j + 4 * L <= columns; j += 4 * L) {
     Vec<T> parts[4] = {};
     for (int64_t i = 0; i < rows; ++i)
-      for (int k = 0; k < 4; ++k) parts[k] += load(x + i * row_stride + j + k * L);
+      for (int k = 0; k < 4; ++k) {
+        const T* from = x + i * row_stride + j + k * L;
+        __builtin_prefetch(from + (i + 16 < rows ? 16 * row_stride : 0));
+        parts[k] += load(from);
+      }
     for (int k = 0; k < 4; ++k) store(out + j + k * L, parts[k]);
   }
   for (; j < columns; j += L) {

@@ -13,6 +13,13 @@ namespace {
 
 uint32_t* as_words(uint16_t* values) { return reinterpret_cast<uint32_t*>(values); }
 
+// `count` lines of a matrix, `step` apart, and zeros up to `padded`.
+std::vector<const float*> lines(const float* data, int64_t step, int64_t count, int64_t padded) {
+  std::vector<const float*> all(static_cast<size_t>(padded), nullptr);
+  for (int64_t i = 0; i < count; ++i) all[static_cast<size_t>(i)] = data + i * step;
+  return all;
+}
+
 }  // namespace
 
 int64_t bfloat16_panel_values(int64_t depth) { return depth * kernel_table().bfloat16.panel; }
@@ -20,14 +27,13 @@ int64_t bfloat16_panel_values(int64_t depth) { return depth * kernel_table().bfl
 void pack_bfloat16_panel(MatrixView<float> b, int64_t k, int64_t columns, int64_t depth, uint16_t* to) {
   const auto& kernel = kernel_table().bfloat16;
   const int64_t panel = kernel.panel;
-  if (b.column == 1) {  // pairs of rows, interleaved
-    for (int64_t i = 0; i < depth; i += 2) {
-      uint32_t* words = as_words(to) + i / 2 * panel;
-      kernel.interleave(i < k ? b.data + i * b.row : nullptr, i + 1 < k ? b.data + (i + 1) * b.row : nullptr,
-                        columns, words);
-      std::fill(words + columns, words + panel, 0u);
-    }
+  if (columns == 0) {
+    std::fill(to, to + depth * panel, uint16_t{0});
     return;
+  }
+  if (b.column == 1) {
+    const std::vector<const float*> rows = lines(b.data, b.row, k, depth);
+    return kernel.pack_pairs(rows.data(), depth / 2, columns, as_words(to), 0);
   }
   // Columns that lie in memory along k: round each, then transpose their pairs.
   Scratch<uint16_t> rounded(columns * depth);
@@ -49,18 +55,9 @@ void pack_bfloat16_rows(MatrixView<float> a, int64_t rows, int64_t k, int64_t de
     }
     return;
   }
-  // Columns of a lie in memory along its rows: pairs of them are interleaved, and their words transposed.
-  constexpr int64_t block = 32;
-  Scratch<uint32_t> words(block * rows);
-  for (int64_t pair = 0; pair < depth / 2; pair += block) {
-    const int64_t count = std::min(block, depth / 2 - pair);
-    for (int64_t p = 0; p < count; ++p) {
-      const int64_t i = 2 * (pair + p);
-      kernel.interleave(i < k ? a.data + i * a.column : nullptr,
-                        i + 1 < k ? a.data + (i + 1) * a.column : nullptr, rows, words.data() + p * rows);
-    }
-    kernel.transpose(words.data(), rows, count, rows, as_words(to) + pair, depth / 2);
-  }
+  // Columns of a lie in memory along its rows.
+  const std::vector<const float*> columns = lines(a.data, a.column, k, depth);
+  kernel.pack_pairs_transposed(columns.data(), depth / 2, rows, as_words(to), depth / 2);
 }
 
 void matmul_bfloat16(MatrixView<float> a, MatrixView<float> b, int64_t m, int64_t n, int64_t k,

@@ -6,7 +6,7 @@
 
 #include "kernels/table.h"
 #include "ops/bfloat16.h"
-#include "ops/conv2d_phases.h"
+#include "ops/conv2d_bfloat16_lines.h"
 #include "runtime/allocator.h"
 
 namespace chainrule {
@@ -60,33 +60,6 @@ struct Block {
   int64_t images() const { return n1 - n0; }
   int64_t lines() const { return i1 - i0; }
   int64_t columns() const { return j1 - j0; }
-};
-
-// How source lines lie in a band, for a phase along the width. Taps share a copy of the line where they lie a whole
-// step apart, so that one is the other shifted; rows of the product between lines are then computed and dropped. On
-// short lines those are many, and each tap has a copy of its own that holds what it meets and no more.
-struct Lines {
-  int64_t extra;                // pixels of a copy, and rows of the product, beyond the outputs of a line
-  std::vector<int64_t> starts;  // of each copy, in source pixels
-  struct Tap {
-    int64_t copy, first;  // which it reads, and from which pixel on
-  };
-  std::vector<Tap> taps;
-
-  explicit Lines(const AxisPhase& w) : extra(Planes(w, 0).length) {
-    constexpr int64_t short_line = 6;  // outputs for each pixel beyond them
-    if (w.count < short_line * extra) {
-      extra = 0;
-      for (const auto& tap : w.taps) {
-        taps.push_back({copies(), 0});
-        starts.push_back(tap.offset);
-      }
-    } else {
-      for (int64_t plane = 0; plane < w.source_step; ++plane) starts.push_back(plane);
-      for (const auto& tap : w.taps) taps.push_back({tap.offset % w.source_step, tap.offset / w.source_step});
-    }
-  }
-  int64_t copies() const { return static_cast<int64_t>(starts.size()); }
 };
 
 // How the outputs of a phase are cut into blocks: several small images, one, a band of lines or a part of a
@@ -251,7 +224,8 @@ void run(const Pass& p, const AxisPhase& h, const AxisPhase& w) {
     }
   });
 
-  const Lines lines(w);
+  constexpr int64_t short_line = 6;
+  const Lines lines(w, short_line);
   const Blocks blocks(p, h.count, w, lines, taps * p.depth * p.columns, depth);
   blocks.each([&](const Block& block) {
     Block b = block;

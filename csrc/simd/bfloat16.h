@@ -6,7 +6,8 @@
 namespace chainrule::CHAINRULE_ISA {
 
 // The upper half of each lane is the value rounded to bfloat16, ties to even; the lower half is not cleared.
-// A NaN keeps its sign and becomes quiet.
+// A NaN keeps its sign and becomes quiet. (The processors' own instructions would take subnormal values for
+// zeros.)
 inline Mask<float> rounded_bits(Vec<float> value) {
   typedef uint32_t Words __attribute__((vector_size(vector_bytes)));
   const Words bits = (Words)as_bits<float>(value);
@@ -15,18 +16,18 @@ inline Mask<float> rounded_bits(Vec<float> value) {
   return (Mask<float>)(((Words)nan & (bits | 0x400000u)) | (~(Words)nan & up));
 }
 
-// Words of the upper halves of two vectors of rounded bits.
-inline Mask<float> joined(Mask<float> first, Mask<float> second) {
-  typedef uint32_t Words __attribute__((vector_size(vector_bytes)));
-  return (Mask<float>)(((Words)first >> 16) | ((Words)second & 0xffff0000u));
-}
-
-// The upper halves of all lanes side by side.
-inline void store_halves(uint16_t* to, Mask<float> bits) {
+// Values rounded to bfloat16, side by side.
+inline void store_rounded(uint16_t* to, Vec<float> value) {
   typedef uint32_t Words __attribute__((vector_size(vector_bytes)));
   typedef uint16_t Halves __attribute__((vector_size(vector_bytes / 2)));
-  const Halves halves = __builtin_convertvector((Words)bits >> 16, Halves);
+  const Halves halves = __builtin_convertvector((Words)rounded_bits(value) >> 16, Halves);
   std::memcpy(to, &halves, sizeof halves);
+}
+
+// Words of two vectors' values, rounded.
+inline Mask<float> rounded_pairs(Vec<float> first, Vec<float> second) {
+  typedef uint32_t Words __attribute__((vector_size(vector_bytes)));
+  return (Mask<float>)(((Words)rounded_bits(first) >> 16) | ((Words)rounded_bits(second) & 0xffff0000u));
 }
 
 inline Mask<float> load_words(const uint16_t* pairs) {

@@ -180,6 +180,13 @@ inline T max_lanes(Vec<T> v) {
   return best;
 }
 
+// Asks for what a walk through memory reads a little after `p`, for walks longer than the caches: processors'
+// own prefetching begins anew in each page, and some machines have none that helps. Any address will do.
+inline void fetch_ahead(const void* p) {
+  constexpr int64_t distance = 4096;  // bytes
+  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(p) + distance));
+}
+
 // Calls body(i, get, put) for each vector of a range of n values. The last call reads and writes only what is
 // left, with zeros in the other lanes of what it reads.
 template <class T, class Body>

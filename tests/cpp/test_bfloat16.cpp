@@ -106,23 +106,67 @@ TEST_CASE("rounding to bfloat16: each upper half with lower halves around the ti
   }
 }
 
-TEST_CASE("interleaving: the first in the lower half, zeros for what is absent") {
-  for (int64_t n = 0; n <= 70; ++n)
-    for (int which = 0; which < 4; ++which) {
-      const Unaligned<float> first(normal<float>(n, 1)), second(normal<float>(n, 2));
-      const bool has_first = which & 1, has_second = which & 2;
-      Guarded<uint32_t> words(n);
-      kernel_table().bfloat16.interleave(has_first ? first.data() : nullptr,
-                                         has_second ? second.data() : nullptr, n, words.data());
-      CAPTURE(n);
-      CAPTURE(which);
+// Rows of normal values, some of them absent; and the words that pairs of them make.
+struct Rows {
+  std::vector<Unaligned<float>> values;
+  std::vector<const float*> at;
+
+  Rows(int64_t pairs, int64_t columns) {
+    values.reserve(static_cast<size_t>(2 * pairs));
+    for (int64_t i = 0; i < 2 * pairs; ++i) {
+      values.emplace_back(normal<float>(columns, static_cast<int>(i)));
+      at.push_back(i % 5 == 3 || i % 7 == 0 ? nullptr : values.back().data());
+    }
+  }
+  uint32_t word(int64_t pair, int64_t column) const {
+    auto bits = [&](int64_t row) -> uint32_t {
+      const float* values = at[static_cast<size_t>(row)];
+      return values != nullptr ? bfloat16_bits(values[column]) : 0;
+    };
+    return bits(2 * pair + 1) << 16 | bits(2 * pair);
+  }
+};
+
+TEST_CASE("packing pairs of rows: panels of columns, zeros for what is absent and up to a panel's end") {
+  const auto& kernel = kernel_table().bfloat16;
+  const int64_t panel = kernel.panel;
+  for (int64_t columns : around({panel / 2, panel, 2 * panel, 70}))
+    for (int64_t pairs : {0, 1, 2, 3, 8, 37}) {
+      if (columns == 0) continue;
+      const Rows rows(pairs, columns);
+      const int64_t panels = (columns + panel - 1) / panel, gap = 5, stride = pairs * panel + gap;
+      Guarded<uint32_t> words(panels * stride);
+      std::fill(words.data(), words.data() + panels * stride, 7u);
+      kernel.pack_pairs(rows.at.data(), pairs, columns, words.data(), stride);
+      CAPTURE(columns);
+      CAPTURE(pairs);
       CHECK(words.intact());
-      CHECK(difference(words.data(), n, [&](int64_t i) -> long double {
-              const uint32_t low = has_first ? bfloat16_bits(first.data()[i]) : 0;
-              const uint32_t high = has_second ? bfloat16_bits(second.data()[i]) : 0;
-              return high << 16 | low;
+      CHECK(difference(words.data(), panels * stride, [&](int64_t i) -> long double {
+              const int64_t column = i / stride * panel + i % stride % panel, pair = i % stride / panel;
+              if (pair >= pairs) return 7;
+              return column < columns ? rows.word(pair, column) : 0;
             }) == "");
     }
+}
+
+TEST_CASE("packing pairs of rows transposed: a row of words for each column, nothing beside them") {
+  const auto& kernel = kernel_table().bfloat16;
+  const int64_t L = kernel.panel / 2;
+  for (int64_t columns : around({L, 2 * L, 70}))
+    for (int64_t pairs : around({L, 2 * L}))
+      for (int64_t gap : {0, 3}) {
+        const Rows rows(pairs, columns);
+        const int64_t stride = pairs + gap;
+        Guarded<uint32_t> words(columns * stride);
+        std::fill(words.data(), words.data() + columns * stride, 7u);
+        kernel.pack_pairs_transposed(rows.at.data(), pairs, columns, words.data(), stride);
+        CAPTURE(columns);
+        CAPTURE(pairs);
+        CHECK(words.intact());
+        CHECK(difference(words.data(), columns * stride, [&](int64_t i) -> long double {
+                return i % stride < pairs ? rows.word(i % stride, i / stride) : 7;
+              }) == "");
+      }
 }
 
 TEST_CASE("transposing words changes no bit, NaN's patterns among them") {

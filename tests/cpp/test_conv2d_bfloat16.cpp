@@ -127,7 +127,10 @@ TEST_CASE("bfloat16 convolution: outputs in several regions, gradients in severa
   check(conv_shape(2, same_axis(40, 3), same_axis(41, 3), c), true, true);  // bands of rows
   check(conv_shape(1, {1, 1}, {5003, 1}, {16, 33, 1}));                     // strips of a row
   check(conv_shape(1, {3, 2}, {2999, 3}, {7, 17, 1}));                      // both
-  check(conv_shape(70, same_axis(6, 3), same_axis(6, 3), {5, 6, 1}));
+  check(conv_shape(70, same_axis(6, 3), same_axis(6, 3), {5, 6, 1}));       // groups of images
+  check(conv_shape(301, same_axis(7, 3, 2), same_axis(7, 3, 2), {3, 5, 1}));
+  check(conv_shape(77, {7, 3, 1, 2, 2, 1}, {7, 3, 1, 2, 2, 1}, {3, 5, 1}));
+  check(conv_shape(3, same_axis(60, 3), same_axis(61, 3), {2, 3, 1}));
   check(conv_shape(3, same_axis(60, 5, 2), same_axis(61, 5, 2), {3, 16, 1}));
   // Around 1024 pixels a piece; and pieces so large, or so many, that they are packed in several passes.
   for (int64_t pixels : {1023, 1024, 1025, 2047, 2049}) check(conv_shape(1, {1, 1}, {pixels, 1}, {3, 5, 1}));
