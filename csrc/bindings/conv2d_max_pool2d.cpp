@@ -96,6 +96,13 @@ py::object weight_gradient(Operand& x, Operand& g, const Indices& indices, const
 
 void bind_conv2d_max_pool2d(py::module_& m) {
   m.def(
+      "conv2d_max_pool2d_pays",
+      [](const Shape& x, const Shape& weights, const Conv2dWindow& window, const Pool2dWindow& pooling) {
+        const Shapes s("conv2d_max_pool2d", x, weights, window, pooling);
+        return chainrule::conv2d_max_pool2d_pays(s.conv, s.pool);
+      },
+      py::arg("x_shape"), py::arg("weights_shape"), py::arg("window"), py::arg("pooling"));
+  m.def(
       "conv2d_max_pool2d",
       [](py::handle x, py::handle weights, py::handle bias, const Conv2dWindow& window,
          const Pool2dWindow& pooling, bool relu, bool bfloat16) {

@@ -187,19 +187,20 @@ class Ahead {
 };
 
 void pack_pairs(const float* const* rows, int64_t pairs, int64_t columns, uint32_t* to, int64_t to_panel) {
+  if (columns == 0) return;
   const Ahead ahead(rows, 2 * pairs, columns);
   for (int64_t i = 0; i < pairs; ++i, to += panel) {
     const float *first = rows[2 * i], *second = rows[2 * i + 1];
     ahead(2 * i);
     ahead(2 * i + 1);
-    uint32_t* words = to;
+    auto put_words = [&](int64_t c, Vec<float> words) {
+      store<float>(reinterpret_cast<float*>(to + c / panel * to_panel + c % panel), words);
+    };
     for_vectors<float>(columns, [&](int64_t c, auto get, auto) {
-      store<float>(reinterpret_cast<float*>(words + c % panel),
-                   from_bits<float>(pair_words(first, second, c, get)));
-      if (c % panel != 0) words += to_panel;
+      put_words(c, from_bits<float>(pair_words(first, second, c, get)));
     });
-    if ((columns - 1) / L % 2 == 0)  // the last panel's other half
-      store<float>(reinterpret_cast<float*>(words + L), Vec<float>{});
+    // Zeros in the last panel's other half.
+    if (const int64_t end = (columns + L - 1) / L * L; end % panel != 0) put_words(end, Vec<float>{});
   }
 }
 

@@ -43,7 +43,7 @@ void planar_tile(const PlanarTile<T>& t) {
   for (int64_t row = 0; row < t.row_count; ++row) {
     const T* x = t.x + t.rows[row];
     for (int64_t tap = 0; tap < t.tap_count; ++tap, weights += filters)
-      multiply_add<T, filters, vectors>(sums, weights, 1, x + t.taps[tap]);
+      multiply_add<T, filters, vectors>(sums, weights, 1, x + t.taps[tap], t.x_second);
   }
   T values[filters][vectors * L];
   for (int i = 0; i < filters; ++i) {
@@ -53,8 +53,12 @@ void planar_tile(const PlanarTile<T>& t) {
       store<T>(&values[i][v * L], t.relu ? positive_part<T>(sum) : sum);
     }
   }
-  for (int p = 0; p < t.pixels; ++p)
-    for (int i = 0; i < filters; ++i) t.y[p * t.y_pixel + i] = values[i][p];
+  for (int v = 0; v < vectors; ++v) {
+    T* y = t.y + v * t.y_second;
+    const int pixels = v == 0 ? t.pixels : t.second_pixels;
+    for (int p = 0; p < pixels; ++p)
+      for (int i = 0; i < filters; ++i) y[p * t.y_pixel + i] = values[i][v * L + p];
+  }
 }
 
 template <class T, int rows, int vectors>
@@ -160,7 +164,7 @@ void fill(Conv2dKernels<T>& kernels) {
     dispatch<WeightTile<T>, Instances<T>::template Weight, tile_rows>(t, t.rows, t.columns > lanes<T>);
   };
   kernels.planar_tile = [](const PlanarTile<T>& t) {
-    dispatch<PlanarTile<T>, Instances<T>::template Planar, tile_rows>(t, t.filters, t.pixels > lanes<T>);
+    dispatch<PlanarTile<T>, Instances<T>::template Planar, tile_rows>(t, t.filters, t.second_pixels > 0);
   };
   kernels.depthwise_row = depthwise_row<T>;
   kernels.depthwise_weights = depthwise_weights<T>;

@@ -30,7 +30,7 @@ struct TapTile {
 // source is planar, each channel's row of pixels on its own.
 template <class T>
 struct PlanarTile {
-  const T* x;           // the source of the first pixel; two vectors are read from each offset
+  const T* x;           // the source of the first pixel; whole vectors are read from each offset
   const int64_t* rows;  // the offset of each row of the window in each channel
   int64_t row_count;
   const int64_t* taps;  // the offset of each sample along such a row
@@ -38,8 +38,12 @@ struct PlanarTile {
   const T* weights;  // (row_count, tap_count, filters)
   T* y;
   int64_t y_pixel;      // from an output pixel to the next; its filters lie side by side
-  int pixels, filters;  // at most panel and tile_rows
-  const T* bias;        // (filters,) or nullptr
+  int pixels, filters;  // at most a vector's lanes and tile_rows
+  // Of a second vector of outputs, as many beside the first or in another row: from the first one's source
+  // and output to its own. None where second_pixels is 0.
+  int64_t x_second, y_second;
+  int second_pixels;
+  const T* bias;  // (filters,) or nullptr
   bool relu;
 };
 

@@ -14,10 +14,33 @@ namespace {
 inline float root(float x) { return ::sqrtf(x); }
 inline double root(double x) { return ::sqrt(x); }
 
-// Sums of columns run row by row, as memory lies, and are kept in the first cache.
-template <class T>
-inline void clear(T* sums, int64_t columns) {
-  for (int64_t c = 0; c < columns; ++c) sums[c] = T(0);
+// Sums over the rows of each column run row by row, as memory lies, and are kept in the first cache. Those of
+// a few columns are kept in registers, four of each, which hides the latency of the addition. sums[k][c] =
+// the sum over rows [first, rows) of the terms[k] that body(c, row, get, put, terms) gives for a vector of
+// columns.
+template <class T, int count, class Body>
+inline void sum_over_rows(int64_t first, int64_t rows, int64_t columns, T* const (&sums)[count],
+                          const Body& body) {
+  if (NormaliseKernels<T>::sums(columns) == 4) {
+    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      Vec<T> parts[4][count] = {}, terms[count];
+      for (int64_t i = first; i < rows; ++i) {
+        body(c, i, get, put, terms);
+        for (int k = 0; k < count; ++k) parts[i % 4][k] += terms[k];
+      }
+      for (int k = 0; k < count; ++k)
+        put(sums[k] + c, (parts[0][k] + parts[1][k]) + (parts[2][k] + parts[3][k]));
+    });
+    return;
+  }
+  for (int k = 0; k < count; ++k)
+    for (int64_t c = 0; c < columns; ++c) sums[k][c] = T(0);
+  for (int64_t i = first; i < rows; ++i)
+    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
+      Vec<T> terms[count];
+      body(c, i, get, put, terms);
+      for (int k = 0; k < count; ++k) put(sums[k] + c, get(sums[k] + c) + terms[k]);
+    });
 }
 
 template <class T>
@@ -25,20 +48,15 @@ void moments(const T* x, int64_t rows, int64_t columns, T* mean, T* squares) {
   const T share = T(1) / static_cast<T>(rows);
   // Distances from the first value: sums of the values themselves would lose the digits that a large mean
   // leaves to the deviations.
-  clear(mean, columns);
-  for (int64_t i = 1; i < rows; ++i)
-    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
-      fetch_ahead(x + i * columns + c);
-      put(mean + c, get(mean + c) + (get(x + i * columns + c) - get(x + c)));
-    });
-  for_vectors<T>(columns,
-                 [&](int64_t c, auto get, auto put) { put(mean + c, get(x + c) + get(mean + c) * share); });
-  clear(squares, columns);
-  for (int64_t i = 0; i < rows; ++i)
-    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
-      const Vec<T> d = get(x + i * columns + c) - get(mean + c);
-      put(squares + c, get(squares + c) + d * d);
-    });
+  sum_over_rows<T, 1>(1, rows, columns, {mean}, [&](int64_t c, int64_t i, auto get, auto, Vec<T>* terms) {
+    fetch_ahead(x + i * columns + c);
+    terms[0] = get(x + i * columns + c) - get(x + c);
+  });
+  for_vectors<T>(columns, [&](int64_t c, auto get, auto put) { put(mean + c, get(mean + c) * share); });
+  sum_over_rows<T, 1>(0, rows, columns, {squares}, [&](int64_t c, int64_t i, auto get, auto, Vec<T>* terms) {
+    const Vec<T> d = get(x + i * columns + c) - get(x + c) - get(mean + c);
+    terms[0] = d * d;
+  });
 }
 
 // (x - mean) scale + shift, the same to the bit on the way back, where its sign tells what relu let through.
@@ -77,19 +95,17 @@ template <class T, Activation activation>
 void add_gradients(const T* g, const T* x, int64_t rows, int64_t columns, const T* mean,
                    const T* inverse_deviation, const T* scale, const T* shift, T* passed, T* sum_g,
                    T* sum_gx) {
-  clear(sum_g, columns);
-  clear(sum_gx, columns);
-  for (int64_t i = 0; i < rows; ++i, g += columns, x += columns, passed += columns)
-    for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
-      fetch_ahead(g + c);
-      fetch_ahead(x + c);
-      const Vec<T> own = get(x + c), centre = get(mean + c);
-      const Vec<T> value =
-          before<T, activation>(get(g + c), standardised<T>(own, centre, get(scale + c), get(shift + c)));
-      if constexpr (activation == Activation::gelu) put(passed + c, value);
-      put(sum_g + c, get(sum_g + c) + value);
-      put(sum_gx + c, get(sum_gx + c) + value * (own - centre));
-    });
+  sum_over_rows<T, 2>(
+      0, rows, columns, {sum_g, sum_gx}, [&](int64_t c, int64_t i, auto get, auto put, Vec<T>* terms) {
+        const int64_t at = i * columns + c;
+        fetch_ahead(g + at);
+        fetch_ahead(x + at);
+        const Vec<T> own = get(x + at), centre = get(mean + c);
+        terms[0] =
+            before<T, activation>(get(g + at), standardised<T>(own, centre, get(scale + c), get(shift + c)));
+        terms[1] = terms[0] * (own - centre);
+        if constexpr (activation == Activation::gelu) put(passed + at, terms[0]);
+      });
   for_vectors<T>(columns, [&](int64_t c, auto get, auto put) {
     put(sum_gx + c, get(sum_gx + c) * get(inverse_deviation + c));
   });

@@ -10,8 +10,11 @@ enum class Activation { none, relu, gelu };
 
 template <class T>
 struct NormaliseKernels {
-  // Of each column of a few rows: the mean, and the sum of squared deviations from it (two passes, so that it
-  // is never negative and a large mean costs no digits).
+  // How many sums over rows are kept of each column, which are then added: four where there are few columns.
+  static constexpr int64_t sums(int64_t columns) { return columns <= 32 ? 4 : 1; }
+
+  // Of each column of a few rows: the mean, less the first row's value, and the sum of squared deviations
+  // from it (two passes, so that it is never negative; and a large mean costs no digits).
   void (*moments)(const T* x, int64_t rows, int64_t columns, T* mean, T* squares);
   // y = activation((x - mean) scale + shift)
   void (*standardise)(const T* x, int64_t rows, int64_t columns, const T* mean, const T* scale,

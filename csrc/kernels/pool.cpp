@@ -1,5 +1,7 @@
 #include "kernels/pool.h"
 
+#include <type_traits>
+
 #include "kernels/table.h"
 #include "simd/vec.h"
 
@@ -28,28 +30,79 @@ Windows windows_of(int64_t i, int64_t stride, int64_t before, int64_t kernel, in
   return {reach < 0 ? 0 : reach / stride + 1, least((i + before) / stride + 1, outputs)};
 }
 
-template <class T, class Index>
-struct IndexVec {
-  typedef Index type __attribute__((vector_size(lanes<T> * sizeof(Index))));
-};
+// Indices as integers of a value's size, and back. The compiler takes such conversions of bytes apart lane by
+// lane: they are spelled out where a processor has them.
+template <class T>
+inline Mask<T> widened(const uint8_t* bytes) {
+#if defined(__AVX512F__)
+  __m128i v = {};
+  std::memcpy(&v, bytes, lanes<T>);
+  if constexpr (sizeof(T) == 4)
+    return (Mask<T>)_mm512_maskz_cvtepu8_epi32(__mmask16(0xffff), v);
+  else
+    return (Mask<T>)_mm512_maskz_cvtepu8_epi64(__mmask8(0xff), v);
+#elif defined(__AVX2__)
+  __m128i v = {};
+  std::memcpy(&v, bytes, lanes<T>);
+  if constexpr (sizeof(T) == 4)
+    return (Mask<T>)_mm256_cvtepu8_epi32(v);
+  else
+    return (Mask<T>)_mm256_cvtepu8_epi64(v);
+#else
+  Mask<T> out = {};
+  for (int i = 0; i < lanes<T>; ++i) out[i] = bytes[i];
+  return out;
+#endif
+}
+template <class T>
+inline Mask<T> widened(const int32_t* indices) {
+  Mask<T> out = {};
+  for (int i = 0; i < lanes<T>; ++i) out[i] = indices[i];
+  return out;
+}
 
+template <class T>
+inline void narrow(Mask<T> indices, uint8_t* bytes) {
+#if defined(__AVX512F__)
+  __m128i v;
+  if constexpr (sizeof(T) == 4)
+    v = _mm512_maskz_cvtepi32_epi8(__mmask16(0xffff), (__m512i)indices);
+  else
+    v = _mm512_maskz_cvtepi64_epi8(__mmask8(0xff), (__m512i)indices);
+  std::memcpy(bytes, &v, lanes<T>);
+#else
+  for (int i = 0; i < lanes<T>; ++i) bytes[i] = static_cast<uint8_t>(indices[i]);
+#endif
+}
+template <class T>
+inline void narrow(Mask<T> indices, int32_t* out) {
+  for (int i = 0; i < lanes<T>; ++i) out[i] = static_cast<int32_t>(indices[i]);
+}
+
+// The first `count` indices; the other lanes are 0.
 template <class T, class Index>
 inline Mask<T> load_indices(const Index* p, int64_t count) {
-  typename IndexVec<T, Index>::type v = {};
-  if (count == lanes<T>)
-    std::memcpy(&v, p, sizeof v);
-  else
-    std::memcpy(&v, p, static_cast<size_t>(count) * sizeof(Index));
-  return __builtin_convertvector(v, Mask<T>);
+  if (count == lanes<T>) return widened<T>(p);
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  if constexpr (sizeof(Index) == 1 && sizeof(T) == 4)
+    return (Mask<T>)_mm512_maskz_cvtepu8_epi32(
+        __mmask16(0xffff), _mm_maskz_loadu_epi8(static_cast<__mmask16>((1u << count) - 1), p));
+#endif
+  Index all[lanes<T>] = {};
+  for (int64_t i = 0; i < count; ++i) all[i] = p[i];
+  return widened<T>(all);
 }
 
 template <class T, class Index>
 inline void store_indices(Index* p, Mask<T> indices, int64_t count) {
-  typename IndexVec<T, Index>::type v = __builtin_convertvector(indices, typename IndexVec<T, Index>::type);
-  if (count == lanes<T>)
-    std::memcpy(p, &v, sizeof v);
-  else
-    std::memcpy(p, &v, static_cast<size_t>(count) * sizeof(Index));
+  if (count == lanes<T>) return narrow<T>(indices, p);
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Index) == 1 && sizeof(T) == 4)
+    return _mm512_mask_cvtepi32_storeu_epi8(p, static_cast<__mmask16>((1u << count) - 1), (__m512i)indices);
+#endif
+  Index all[lanes<T>];
+  narrow<T>(indices, all);
+  for (int64_t i = 0; i < count; ++i) p[i] = all[i];
 }
 
 template <class T>
@@ -98,13 +151,30 @@ void scatter_apart(const PoolGeometry& p, const T* gradient, const Index* indice
   const int64_t first = (row + p.top - h.first * p.stride_height) * p.kernel_width;
   gradient += h.first * p.out_width * p.channels;
   indices += h.first * p.out_width * p.channels;
+  // Of few channels a row of a window is one vector: which lane takes which channel and which pixel.
+  const bool one_vector = has_shuffle && std::is_same_v<T, float> && p.kernel_width * p.channels <= L;
+  Mask<T> channel = {}, pixel = {};
+  int lane = 0;
+  for (int x = 0; one_vector && x < p.kernel_width; ++x)
+    for (int c = 0; c < p.channels; ++c, ++lane) {
+      channel[lane] = c;
+      pixel[lane] = x;
+    }
   int64_t done = 0;  // pixels
-  for (int64_t j = 0; j < p.out_width; ++j) {
+  for (int64_t j = 0; j < p.out_width; ++j, gradient += p.channels, indices += p.channels) {
     const Span w = window(j, p.stride_width, p.left, p.kernel_width, p.width);
     clear(done, w.first);
     done = w.last;
     T* to = out + w.first * p.channels;
     const int64_t begin = first + w.first - w.start, count = w.last - w.first;
+    if constexpr (std::is_same_v<T, float>)
+      if (one_vector) {
+        const Vec<T> value = shuffled(load_first(gradient, p.channels), channel);
+        const Mask<T> index =
+            as_bits<T>(shuffled(from_bits<T>(load_indices<T, Index>(indices, p.channels)), channel));
+        store_first<T>(to, index == pixel + same<T>(begin) ? value : Vec<T>{}, count * p.channels);
+        continue;
+      }
     int64_t c = 0;
     for (; c + L <= p.channels; c += L) {
       fetch_ahead(gradient + c);
@@ -124,8 +194,6 @@ void scatter_apart(const PoolGeometry& p, const T* gradient, const Index* indice
         std::memcpy(to + x * p.channels + c, &kept, sizeof kept);
       }
     }
-    gradient += p.channels;
-    indices += p.channels;
   }
   clear(done, p.width);
 }

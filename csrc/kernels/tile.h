@@ -18,13 +18,13 @@ inline void clear_tile(Vec<T> (&sums)[rows][vectors]) {
     for (int v = 0; v < vectors; ++v) sums[i][v] = Vec<T>{};
 }
 
-// sums[i][v] += left[i * row] * right[v]
+// sums[i][v] += left[i * row] * right[v], the vectors `second` values apart.
 template <class T, int rows, int vectors>
-inline void multiply_add(Vec<T> (&sums)[rows][vectors], const T* left, int64_t row, const T* right) {
-  constexpr int L = lanes<T>;
+inline void multiply_add(Vec<T> (&sums)[rows][vectors], const T* left, int64_t row, const T* right,
+                         int64_t second = lanes<T>) {
   Vec<T> columns[vectors];
 #pragma GCC unroll 2
-  for (int v = 0; v < vectors; ++v) columns[v] = load(right + v * L);
+  for (int v = 0; v < vectors; ++v) columns[v] = load(right + v * second);
 #pragma GCC unroll 12
   for (int i = 0; i < rows; ++i) {
     const Vec<T> value = broadcast(left[i * row]);

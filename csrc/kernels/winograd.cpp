@@ -25,7 +25,7 @@ struct ElementOf<Vec<double>> {
 template <class V>
 using Element = typename ElementOf<V>::type;
 
-constexpr int each[] = {0, 1, 2, 3, 4, 5};
+constexpr int each[] = {0, 1, 2, 3, 4, 5, 6, 7};
 
 // Points 0, 1, -1, 2, -2, infinity.
 struct SixPoints {
@@ -128,6 +128,143 @@ struct Outputs2Taps5 : SixPoints {
     g[2 * t] = sum1 + 4 * sum2;
     g[3 * t] = difference1 + 8 * difference2;
     g[4 * t] = sum1 + 16 * sum2 + u[5 * s];
+  }
+};
+
+// Points 0, 1, -1, 2, -2, 1/2, -1/2, infinity. Those of one pair share the even and the odd part of a sum.
+struct EightPoints {
+  static constexpr int samples = 8, frequencies = 8, matrices = 8;
+  static constexpr const int* matrix_of = each;
+  template <class V>
+  static void input(const V* d, int s, V* v, int t) {
+    using T = Element<V>;
+    const V d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], d5 = d[5 * s], d6 = d[6 * s];
+    const V even = d2 - T(4.25) * d4 + d6, odd = d1 - T(4.25) * d3 + d5;
+    const V even2 = T(0.25) * d2 - T(1.25) * d4 + d6, odd2 = T(0.5) * d1 - T(2.5) * d3 + 2 * d5;
+    const V even_half = 4 * d2 - 5 * d4 + d6, odd_half = 2 * d1 - T(2.5) * d3 + T(0.5) * d5;
+    v[0] = (d[0] - d6) + T(5.25) * (d4 - d2);
+    v[t] = even + odd;
+    v[2 * t] = even - odd;
+    v[3 * t] = even2 + odd2;
+    v[4 * t] = even2 - odd2;
+    v[5 * t] = even_half + odd_half;
+    v[6 * t] = even_half - odd_half;
+    v[7 * t] = (d[7 * s] - d1) + T(5.25) * (d3 - d5);
+  }
+
+  // What the points' products add up to and differ by, pair by pair.
+  template <class V>
+  struct Pairs {
+    V sum1, difference1, sum2, difference2, sum_half, difference_half;
+    Pairs(const V* p, int s)
+        : sum1(p[s] + p[2 * s]),
+          difference1(p[s] - p[2 * s]),
+          sum2(p[3 * s] + p[4 * s]),
+          difference2(p[3 * s] - p[4 * s]),
+          sum_half(p[5 * s] + p[6 * s]),
+          difference_half(p[5 * s] - p[6 * s]) {}
+  };
+  template <class V>
+  static void spread(V even, V odd, V even2, V odd2, V even_half, V odd_half, V* z, int t) {
+    z[t] = even + odd;
+    z[2 * t] = even - odd;
+    z[3 * t] = even2 + odd2;
+    z[4 * t] = even2 - odd2;
+    z[5 * t] = even_half + odd_half;
+    z[6 * t] = even_half - odd_half;
+  }
+  // One over the product of a point's distances from the others.
+  template <class T>
+  static constexpr T share1 = T(-2) / 9;
+  template <class T>
+  static constexpr T share2 = T(1) / 90;
+  template <class T>
+  static constexpr T share_half = T(32) / 45;
+};
+
+struct Outputs4Taps5 : EightPoints {
+  static constexpr int taps = 5, outputs = 4, step = 4;
+  template <class V>
+  static void output(const V* p, int s, V* y, int t) {
+    using T = Element<V>;
+    const Pairs<V> q(p, s);
+    y[0] = p[0] + q.sum1 + q.sum2 + q.sum_half;
+    y[t] = q.difference1 + 2 * q.difference2 + T(0.5) * q.difference_half;
+    y[2 * t] = q.sum1 + 4 * q.sum2 + T(0.25) * q.sum_half;
+    y[3 * t] = q.difference1 + 8 * q.difference2 + T(0.125) * q.difference_half + p[7 * s];
+  }
+  template <class V>
+  static void output_adjoint(const V* g, int s, V* z, int t) {
+    using T = Element<V>;
+    const V g0 = g[0], g1 = g[s], g2 = g[2 * s], g3 = g[3 * s];
+    z[0] = g0;
+    spread(g0 + g2, g1 + g3, g0 + 4 * g2, 2 * g1 + 8 * g3, g0 + T(0.25) * g2, T(0.5) * g1 + T(0.125) * g3, z,
+           t);
+    z[7 * t] = g3;
+  }
+  template <class V>
+  static void weights(const V* g, int s, V* u, int t) {
+    using T = Element<V>;
+    const V g0 = g[0], g1 = g[s], g2 = g[2 * s], g3 = g[3 * s], g4 = g[4 * s];
+    u[0] = g0;
+    spread((g0 + g2 + g4) * share1<T>, (g1 + g3) * share1<T>, (g0 + 4 * g2 + 16 * g4) * share2<T>,
+           (2 * g1 + 8 * g3) * share2<T>, (g0 + T(0.25) * g2 + T(0.0625) * g4) * share_half<T>,
+           (T(0.5) * g1 + T(0.125) * g3) * share_half<T>, u, t);
+    u[7 * t] = g4;
+  }
+  template <class V>
+  static void weights_adjoint(const V* u, int s, V* g, int t) {
+    using T = Element<V>;
+    Pairs<V> q(u, s);
+    g[0] = u[0] + share1<T> * q.sum1 + share2<T> * q.sum2 + share_half<T> * q.sum_half;
+    g[t] =
+        share1<T> * q.difference1 + (2 * share2<T>)*q.difference2 + (share_half<T> / 2) * q.difference_half;
+    g[2 * t] = share1<T> * q.sum1 + (4 * share2<T>)*q.sum2 + (share_half<T> / 4) * q.sum_half;
+    g[3 * t] =
+        share1<T> * q.difference1 + (8 * share2<T>)*q.difference2 + (share_half<T> / 8) * q.difference_half;
+    g[4 * t] = share1<T> * q.sum1 + (16 * share2<T>)*q.sum2 + (share_half<T> / 16) * q.sum_half + u[7 * s];
+  }
+};
+
+struct Outputs6Taps3 : EightPoints {
+  static constexpr int taps = 3, outputs = 6, step = 6;
+  template <class V>
+  static void output(const V* p, int s, V* y, int t) {
+    using T = Element<V>;
+    const Pairs<V> q(p, s);
+    y[0] = p[0] + q.sum1 + q.sum2 + q.sum_half;
+    y[t] = q.difference1 + 2 * q.difference2 + T(0.5) * q.difference_half;
+    y[2 * t] = q.sum1 + 4 * q.sum2 + T(0.25) * q.sum_half;
+    y[3 * t] = q.difference1 + 8 * q.difference2 + T(0.125) * q.difference_half;
+    y[4 * t] = q.sum1 + 16 * q.sum2 + T(0.0625) * q.sum_half;
+    y[5 * t] = q.difference1 + 32 * q.difference2 + T(0.03125) * q.difference_half + p[7 * s];
+  }
+  template <class V>
+  static void output_adjoint(const V* g, int s, V* z, int t) {
+    using T = Element<V>;
+    const V g0 = g[0], g1 = g[s], g2 = g[2 * s], g3 = g[3 * s], g4 = g[4 * s], g5 = g[5 * s];
+    z[0] = g0;
+    spread(g0 + g2 + g4, g1 + g3 + g5, g0 + 4 * g2 + 16 * g4, 2 * g1 + 8 * g3 + 32 * g5,
+           g0 + T(0.25) * g2 + T(0.0625) * g4, T(0.5) * g1 + T(0.125) * g3 + T(0.03125) * g5, z, t);
+    z[7 * t] = g5;
+  }
+  template <class V>
+  static void weights(const V* g, int s, V* u, int t) {
+    using T = Element<V>;
+    const V g0 = g[0], g1 = g[s], g2 = g[2 * s];
+    u[0] = g0;
+    spread((g0 + g2) * share1<T>, g1 * share1<T>, (g0 + 4 * g2) * share2<T>, g1 * (2 * share2<T>),
+           (g0 + T(0.25) * g2) * share_half<T>, g1 * (share_half<T> / 2), u, t);
+    u[7 * t] = g2;
+  }
+  template <class V>
+  static void weights_adjoint(const V* u, int s, V* g, int t) {
+    using T = Element<V>;
+    Pairs<V> q(u, s);
+    g[0] = u[0] + share1<T> * q.sum1 + share2<T> * q.sum2 + share_half<T> * q.sum_half;
+    g[t] =
+        share1<T> * q.difference1 + (2 * share2<T>)*q.difference2 + (share_half<T> / 2) * q.difference_half;
+    g[2 * t] = share1<T> * q.sum1 + (4 * share2<T>)*q.sum2 + (share_half<T> / 4) * q.sum_half + u[7 * s];
   }
 };
 
@@ -304,9 +441,9 @@ struct Transforms {
   static void output_adjoint(const T* const* pixels, int64_t n, T* out, int64_t plane) {
     for_vectors<T>(n, [&](int64_t c, auto get, auto put) {
       Vec<T> g[o * o], half[f * o], z[f * f];
-#pragma GCC unroll 16
+#pragma GCC unroll 36
       for (int i = 0; i < o * o; ++i) g[i] = get(pixels[i] + c);
-#pragma GCC unroll 4
+#pragma GCC unroll 6
       for (int j = 0; j < o; ++j) Axis::output_adjoint(g + j, o, half + j, o);
 #pragma GCC unroll 9
       for (int i = 0; i < f; ++i) Axis::output_adjoint(half + i * o, 1, z + i * f, 1);
@@ -322,9 +459,9 @@ struct Transforms {
       for (int i = 0; i < r * r; ++i) g[i] = get(from + i * sample + c);
 #pragma GCC unroll 5
       for (int j = 0; j < r; ++j) Axis::weights(g + j, r, half + j, r);
-#pragma GCC unroll 6
+#pragma GCC unroll 8
       for (int i = 0; i < m; ++i) Axis::weights(half + i * r, 1, u + i * m, 1);
-#pragma GCC unroll 36
+#pragma GCC unroll 64
       for (int i = 0; i < m * m; ++i) put(out + i * plane + c, u[i]);
     });
   }
@@ -332,9 +469,9 @@ struct Transforms {
   static void weights_adjoint(const T* products, int64_t plane, int64_t n, T* out, int64_t sample) {
     for_vectors<T>(n, [&](int64_t c, auto get, auto put) {
       Vec<T> u[m * m], half[r * m], g[r * r];
-#pragma GCC unroll 36
+#pragma GCC unroll 64
       for (int i = 0; i < m * m; ++i) u[i] = get(products + i * plane + c);
-#pragma GCC unroll 6
+#pragma GCC unroll 8
       for (int j = 0; j < m; ++j) Axis::weights_adjoint(u + j, m, half + j, m);
 #pragma GCC unroll 5
       for (int i = 0; i < r; ++i) Axis::weights_adjoint(half + i * m, 1, g + i * r, 1);
@@ -352,7 +489,8 @@ struct Transforms {
 template <class T>
 void fill(WinogradKernels<T>& kernels) {
   kernels = {Transforms<T, Outputs4Taps3>::all(), Transforms<T, Outputs2Taps3>::all(),
-             Transforms<T, Outputs2Taps5>::all(), Transforms<T, Stride2>::all()};
+             Transforms<T, Outputs2Taps5>::all(), Transforms<T, Outputs6Taps3>::all(),
+             Transforms<T, Outputs4Taps5>::all(), Transforms<T, Stride2>::all()};
 }
 
 }  // namespace

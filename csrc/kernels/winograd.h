@@ -5,8 +5,8 @@
 //
 // Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2016. Along one axis F(m, r) computes m
 // outputs of an r-tap filter by m + r - 1 products, its frequencies; in two dimensions their number is
-// squared. The points are 0, 1, -1, 2, -2, infinity for six frequencies, 0, 1, -1, infinity for four and 0,
-// 1, -1, 2, infinity for five.
+// squared. The points are 0, 1, -1, 2, -2, infinity for six frequencies, with 1/2 and -1/2 for eight, 0, 1,
+// -1, infinity for four and 0, 1, -1, 2, infinity for five.
 //
 // A 3-tap filter with stride 2 takes samples of even number by its outer taps and samples of odd number by
 // its middle one: 4 outputs by F(4, 2), five products, and by 4 products with the middle tap, which share one
@@ -44,7 +44,7 @@ struct WinogradTransforms {
 
 template <class T>
 struct WinogradKernels {
-  WinogradTransforms<T> f4x4_3x3, f2x2_3x3, f2x2_5x5;
+  WinogradTransforms<T> f4x4_3x3, f2x2_3x3, f2x2_5x5, f6x6_3x3, f4x4_5x5;
   WinogradTransforms<T> f4x4_3x3_stride2;
 };
 

@@ -99,14 +99,26 @@ namespace {
 void check_pooled(const char* operation, const Conv2dShape& s, const Pool2dShape& pool) {
   check_conv2d(operation, s);
   check_pool2d(operation, pool);
-  if (pool.x() != s.y() || pool.wide_indices())
+  if (pool.x() != s.y())
     throw std::invalid_argument(std::string(operation) + ": pooling of " + shape_text(pool.x()) +
-                                " by windows of " + std::to_string(pool.height.kernel) + " x " +
-                                std::to_string(pool.width.kernel) + " for outputs of " + shape_text(s.y()) +
-                                ": give windows of at most 256 pixels");
+                                " for outputs of " + shape_text(s.y()));
+  if (pool.wide_indices())
+    throw std::invalid_argument(std::string(operation) + ": pooling by windows of " +
+                                std::to_string(pool.height.kernel) + " x " +
+                                std::to_string(pool.width.kernel) + ": give at most 256 pixels");
 }
 
 }  // namespace
+
+bool conv2d_max_pool2d_pays(const Conv2dShape& s, const Pool2dShape& pool) {
+  check_conv2d("conv2d_max_pool2d", s);
+  check_pool2d("conv2d_max_pool2d", pool);
+  // Where windows overlap, some outputs are computed again; a gradient is made by whole lines.
+  constexpr int64_t most_overlap = 2, longest_line = 512;
+  return pool.height.kernel - pool.height.stride <= most_overlap && s.width.output() <= longest_line &&
+         !pool.wide_indices() &&
+         use_bfloat16<float>(s, Precision::bfloat16, use_winograd<float>(s, winograd_pays(s)));
+}
 
 template <class T>
 void conv2d_max_pool2d(const Conv2dShape& s, const Pool2dShape& pool, const T* x, const T* weights,

@@ -44,6 +44,9 @@ template <class T>
 void conv2d_max_pool2d(const Conv2dShape& shape, const Pool2dShape& pool, const T* x, const T* weights,
                        const Epilogue<T>& epilogue, T* values, uint8_t* indices, Precision precision);
 
+// Whether that is expected to be faster, in bfloat16, than one after the other.
+bool conv2d_max_pool2d_pays(const Conv2dShape& shape, const Pool2dShape& pool);
+
 // The two gradients of conv2d from the gradient of what was pooled.
 template <class T>
 void conv2d_max_pool2d_input_gradient(const Conv2dShape& shape, const Pool2dShape& pool, const T* gradient,

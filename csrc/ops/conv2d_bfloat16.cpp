@@ -73,20 +73,28 @@ struct Blocks {
         bands(p.pool != nullptr ? p.pool->shape.out_height : phase_lines, phase_lines),
         strips(w.count, w.count) {
     const int64_t batch = p.batch, lines = bands.total;
+    // Lines that a pooled one stands for, and the fewest pooled ones of a band: where windows overlap, bands
+    // compute again what lies between them.
+    int64_t stride = 1, least = 1;
+    if (p.pool != nullptr) {
+      const PoolGeometry& pool = p.pool->shape;
+      stride = std::min(pool.stride_height, pool.height);
+      least = std::clamp<int64_t>(8 * (pool.kernel_height - stride) / stride, 1, lines);
+    }
     const int64_t row_bytes = line.copies() * depth * static_cast<int64_t>(sizeof(uint16_t)) +
                               (p.pool != nullptr ? p.columns * static_cast<int64_t>(sizeof(float)) : 0);
     const int64_t work = std::max<int64_t>(work_per_output, 1);
-    const int64_t length = (w.count + line.extra) * (p.pool != nullptr ? p.pool->shape.stride_height : 1);
+    const int64_t length = (w.count + line.extra) * stride;
     const int64_t image = lines * length;
     const int64_t wanted =
         std::clamp<int64_t>(batch * lines * w.count * work / 64, int64_t{1} << 18, int64_t{1} << 26);
     const int64_t most = std::max<int64_t>(std::min(wanted / work, packed_bytes / row_bytes), tile);
     if (length > most) {
-      bands = Split(lines, 1);
+      bands = Split(lines, least);
       if (p.pool == nullptr) strips = Split(w.count, most / tile * tile);
     } else if (image > most) {
       bands = fullest(divide_up(image, most), lines, [&](int64_t parts) {
-        const Split cut(lines, divide_up(lines, parts));
+        const Split cut(lines, std::max(divide_up(lines, parts), least));
         int64_t rows = 0;
         for (int64_t i = 0; i < cut.parts; ++i) rows += tiled((cut.begin(i + 1) - cut.begin(i)) * length);
         return std::make_pair(cut, static_cast<double>(rows));
@@ -224,7 +232,7 @@ void run(const Pass& p, const AxisPhase& h, const AxisPhase& w) {
     }
   });
 
-  constexpr int64_t short_line = 6;
+  constexpr int64_t short_line = 6;  // where copies cost as much as the rows that they save
   const Lines lines(w, short_line);
   const Blocks blocks(p, h.count, w, lines, taps * p.depth * p.columns, depth);
   blocks.each([&](const Block& block) {

@@ -20,7 +20,8 @@ struct Lines {
 
   // `short_line`: outputs for each pixel beyond them.
   Lines(const AxisPhase& w, int64_t short_line) : extra(Planes(w, 0).length) {
-    if (w.count < short_line * extra) {
+    constexpr size_t most_copies = 11;  // more would fill the caches, and memory
+    if (w.count < short_line * extra && w.taps.size() <= most_copies) {
       extra = 0;
       for (const auto& tap : w.taps) {
         taps.push_back({copies(), 0});

@@ -41,11 +41,12 @@ class Pieces {
       }
     } else {
       bands_ = Split(h_.count, h_.count);
-      // Lines of all images are an even number of pixels, so that a tap along the height shifts by pairs.
-      const int64_t step = line % 2 + 1;
-      for (int64_t n = step; n * h_.count * line <= most_pixels; n += step) {
+      // Lines of all images are an even number of pixels, so that a tap along the height shifts by pairs; and
+      // the fewest images that are as good as more, but for one in a hundred.
+      for (int64_t n = 2; n * h_.count * line <= most_pixels; ++n) {
         const Split more(s.batch, n);
-        if (places_of(more, bands_) < 0.99 * places_of(images_, bands_)) images_ = more;
+        if (largest(more) * line % 2 == 0 && places_of(more, bands_) < 0.99 * places_of(images_, bands_))
+          images_ = more;
       }
     }
     rows_ = Planes(h_, largest(bands_));
@@ -105,11 +106,13 @@ class Pieces {
     const int64_t line = w_.count * shape.filters;
     for (int64_t i = r.i0; i < r.i1; ++i)
       for (int64_t n = r.n0; n < r.n1; ++n) {
-        const float* from = dy + (n * h_.count + i) * line;
+        const float* from;
         if (pooled != nullptr) {
           float* to = scattered.data() + ((i - r.i0) * largest(images_) + n - r.n0) * line;
           pooled->line(n, i, to);
           from = to;
+        } else {
+          from = dy + (n * h_.count + i) * line;
         }
         for (int64_t j = r.j0; j < r.j1; ++j)
           at[static_cast<size_t>((i - r.i0) * line_ + (n - r.n0) * image_line_ + j - r.j0)] =
@@ -120,7 +123,9 @@ class Pieces {
   int64_t scattered_values() const { return largest(bands_) * largest(images_) * w_.count * shape.filters; }
 
  private:
+  // Long runs: whoever begins one reads and writes its sums. Longer ones gain nothing more.
   static constexpr int64_t most_pixels = 2048;
+  // Where the copies, packed once, cost as much as the places between lines, multiplied by every filter.
   static constexpr int64_t short_line = 12;
 
   struct Region {
@@ -158,8 +163,8 @@ void run(const Conv2dShape& s, const float* x, const float* dy, const ScatteredL
   const int64_t row = (divide_up(depth, line) | 1) * line;
 
   // Pieces packed at a time, then multiplied in blocks of filters, channels and taps. The order of each
-  // sum is that of the pieces. A pass is what the second caches hold, and more than reading and writing the
-  // sums costs.
+  // sum is that of the pieces. A pass is what the second caches of some processors hold, and more than
+  // reading and writing the sums costs.
   const int64_t sum_values = taps * s.filters * s.channels;
   const int64_t pass_bytes = std::clamp<int64_t>(32 * sum_values, 2 << 20, 8 << 20);
   const int64_t panel_values = pieces.places() * panel;
@@ -168,7 +173,7 @@ void run(const Conv2dShape& s, const float* x, const float* dy, const ScatteredL
   Scratch<uint16_t> packed_x(pass * x_values), packed_dy(pass * dy_values + kernel.row_block * row);
   Scratch<float> sums(sum_values);  // [tap][f][c]
   std::fill(sums.data(), sums.data() + sum_values, 0.0f);
-  constexpr int64_t filter_block = 32;
+  constexpr int64_t filter_block = 32;  // a tile's rows
   const int64_t items = divide_up(s.filters, filter_block) * taps;
   // A chunk is a panel of channels, which stays in the second cache, by blocks of filters and taps: all of
   // them where there are panels enough.

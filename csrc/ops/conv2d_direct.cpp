@@ -45,6 +45,21 @@ PaddedBand<T> band_of(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w, 
                        column0, column0 + (r.j1 - r.j0 - 1) * w.source_step + w.reach());
 }
 
+// The taps [first, last) along the height whose source lies within the image, for output lines [i0, i1): on
+// small images those that meet padding alone are many.
+struct TapRange {
+  int64_t first, last;
+  TapRange(const AxisPhase& h, int64_t source_height, int64_t i0, int64_t i1)
+      : first(0), last(static_cast<int64_t>(h.taps.size())) {
+    auto source = [&](int64_t i, int64_t tap) {
+      return h.source + i * h.source_step + h.taps[static_cast<size_t>(tap)].offset;
+    };
+    while (first < last && source(i1 - 1, first) < 0) ++first;
+    while (last > first && source(i0, last - 1) >= source_height) --last;
+  }
+  int64_t count() const { return last - first; }
+};
+
 template <class T>
 void run_tiles(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
   const auto& kernel = kernels<T>().conv2d;
@@ -88,18 +103,21 @@ void run_tiles(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
         runs.push_back(row.offset * band.row() + w.taps[static_cast<size_t>(t)].offset * channels);
     TapTile<T> tile{};
     tile.x_pixel = w.source_step * channels;
-    tile.runs = runs.data();
-    tile.run_count = static_cast<int64_t>(runs.size());
+    const int64_t row_runs = merged ? 1 : w_taps;
     tile.depth = merged ? w_taps * p.depth : p.depth;
     tile.y_pixel = w.step * target_channels;
     tile.relu = p.epilogue.relu;
     const Split columns(r.j1 - r.j0, kernel.tile_rows);
     for (int64_t g = 0; g < p.groups; ++g)
       for (int64_t panel_index = 0; panel_index < panels; ++panel_index) {
-        tile.weights = packed.data() + (g * panels + panel_index) * packed_panel;
         tile.columns = static_cast<int>(std::min(panel, p.columns - panel_index * panel));
         if (p.epilogue.bias != nullptr) tile.bias = bias.data() + (g * panels + panel_index) * panel;
         for (int64_t i = r.i0; i < r.i1; ++i) {
+          const TapRange range(h, p.source_height, i, i + 1);
+          tile.runs = runs.data() + range.first * row_runs;
+          tile.run_count = range.count() * row_runs;
+          tile.weights = packed.data() + (g * panels + panel_index) * packed_panel +
+                         range.first * w_taps * p.depth * panel;
           const T* x = band.data() + (i - r.i0) * h.source_step * band.row() + g * p.depth;
           T* y = p.target +
                  ((r.n * p.target_height + h.first + i * h.step) * p.target_width + w.first + r.j0 * w.step) *
@@ -118,12 +136,26 @@ void run_tiles(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
   });
 }
 
+// to(j, i) = from(i, j), from (rows, columns).
+void transpose(const float* from, int64_t rows, int64_t columns, float* to, int64_t to_row) {
+  if (columns == 1) {
+    std::copy(from, from + rows, to);
+    return;
+  }
+  kernel_table().bfloat16.transpose(reinterpret_cast<const uint32_t*>(from), columns, rows, columns,
+                                    reinterpret_cast<uint32_t*>(to), to_row);
+}
+void transpose(const double* from, int64_t rows, int64_t columns, double* to, int64_t to_row) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) to[j * to_row + i] = from[i * columns + j];
+}
+
 // Few filters: lanes run along the pixels of a row.
 template <class T>
 void run_planar(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
   const auto& kernel = kernels<T>().conv2d;
   const auto h_taps = static_cast<int64_t>(h.taps.size()), w_taps = static_cast<int64_t>(w.taps.size());
-  const int64_t panel = kernel.panel;
+  const int64_t panel = kernel.panel, lanes = panel / 2;
   Scratch<T> weights(h_taps * p.depth * w_taps * p.columns);
   T* to = weights.data();
   for (const auto& i : h.taps)
@@ -135,41 +167,58 @@ void run_planar(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
   for (const auto& j : w.taps) taps.push_back(j.offset);
   over_regions(p.batch, h.count, w.count, h_taps * w_taps * p.depth * p.columns, panel, [&](const Region& r) {
     const PaddedBand<T> band = band_of(p, h, w, r);
-    // Channel d of row i at planes[(i * depth + d) * width]; the tile reads whole vectors past a row's end.
-    const int64_t rows = (r.i1 - r.i0 - 1) * h.source_step + h.reach();
-    const int64_t columns = r.j1 - r.j0 - 1 + w.reach(), width = columns + panel;
+    // Channel d of row i at planes[(i * depth + d) * width]; whole vectors of outputs are computed.
+    const int64_t rows = (r.i1 - r.i0 - 1) * h.source_step + h.reach(), outputs = r.j1 - r.j0;
+    const int64_t columns = outputs - 1 + w.reach(), width = round_up(outputs, lanes) - 1 + w.reach();
     Scratch<T> planes(rows * p.depth * width);
-    for (int64_t i = 0; i < rows; ++i)
-      for (int64_t d = 0; d < p.depth; ++d) {
-        T* plane = planes.data() + (i * p.depth + d) * width;
-        const T* from = band.data() + i * band.row() + d;
-        for (int64_t j = 0; j < columns; ++j) plane[j] = from[j * p.depth];
-        std::fill(plane + columns, plane + width, T(0));
-      }
+    for (int64_t i = 0; i < rows; ++i) {
+      T* to = planes.data() + i * p.depth * width;
+      transpose(band.data() + i * band.row(), columns, p.depth, to, width);
+      for (int64_t d = 0; d < p.depth; ++d) std::fill(to + d * width + columns, to + (d + 1) * width, T(0));
+    }
     std::vector<int64_t> offsets;
     for (const auto& i : h.taps)
       for (int64_t d = 0; d < p.depth; ++d) offsets.push_back((i.offset * p.depth + d) * width);
     PlanarTile<T> tile{};
-    tile.rows = offsets.data();
-    tile.row_count = static_cast<int64_t>(offsets.size());
     tile.taps = taps.data();
     tile.tap_count = w_taps;
-    tile.weights = weights.data();
     tile.y_pixel = w.step * p.columns;
     tile.filters = static_cast<int>(p.columns);
     tile.bias = p.epilogue.bias;
     tile.relu = p.epilogue.relu;
-    for (int64_t i = r.i0; i < r.i1; ++i)
-      for (int64_t j = r.j0; j < r.j1; j += panel) {
-        tile.x = planes.data() + (i - r.i0) * h.source_step * p.depth * width + j - r.j0;
-        tile.pixels = static_cast<int>(std::min(panel, r.j1 - j));
-        tile.y = p.target +
-                 ((r.n * p.target_height + h.first + i * h.step) * p.target_width + w.first + j * w.step) *
-                     p.columns;
-        kernel.planar_tile(tile);
-        for (int64_t pixel = 0; p.epilogue.mask != nullptr && pixel < tile.pixels; ++pixel)
-          apply_mask(p, tile.y + pixel * tile.y_pixel, p.columns);
+    const int64_t x_line = h.source_step * p.depth * width, y_line = h.step * p.target_width * p.columns;
+    // `count` outputs of row i from `first` on, and `second` in a second vector, all in rows [i, end).
+    auto run_tile = [&](int64_t i, int64_t end, int64_t first, int64_t count, int64_t second) {
+      tile.x = planes.data() + (i - r.i0) * x_line + first - r.j0;
+      tile.y = p.target +
+               ((r.n * p.target_height + h.first + i * h.step) * p.target_width + w.first + first * w.step) *
+                   p.columns;
+      const TapRange range(h, p.source_height, i, end);
+      tile.rows = offsets.data() + range.first * p.depth;
+      tile.row_count = range.count() * p.depth;
+      tile.weights = weights.data() + range.first * p.depth * w_taps * p.columns;
+      tile.pixels = static_cast<int>(count);
+      tile.second_pixels = static_cast<int>(second);
+      kernel.planar_tile(tile);
+      for (int64_t v = 0; p.epilogue.mask != nullptr && v < (second > 0 ? 2 : 1); ++v)
+        for (int64_t pixel = 0; pixel < (v == 0 ? count : second); ++pixel)
+          apply_mask(p, tile.y + v * tile.y_second + pixel * tile.y_pixel, p.columns);
+    };
+    for (int64_t j = r.j0; j < r.j1; j += panel) {
+      const int64_t count = std::min(panel, r.j1 - j);
+      if (count > lanes) {  // two vectors of a row
+        tile.x_second = lanes;
+        tile.y_second = lanes * tile.y_pixel;
+        for (int64_t i = r.i0; i < r.i1; ++i) run_tile(i, i + 1, j, lanes, count - lanes);
+      } else {  // one in each of two rows
+        tile.x_second = x_line;
+        tile.y_second = y_line;
+        for (int64_t i = r.i0; i < r.i1; i += 2) {
+          const int64_t end = std::min(i + 2, r.i1);
+          run_tile(i, end, j, count, end > i + 1 ? count : 0);
+        }
       }
+    }
   });
 }
 

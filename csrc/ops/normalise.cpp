@@ -13,10 +13,13 @@ namespace chainrule {
 namespace {
 
 // Parts of the rows, summed each on its own: some 32K values, which stay in the second cache for a second
-// pass.
+// pass, and few enough that each of a column's sums, of which the kernels keep one or more, is of 256 rows:
+// the errors of longer ones would grow.
 int64_t part_count(const MatrixShape& s) {
-  constexpr int64_t values = 1 << 15;
-  return s.columns == 0 ? 0 : chunk_count(s.rows, s.columns, values);
+  if (s.columns == 0) return 0;
+  constexpr int64_t values = 1 << 15, summed = 256;
+  const int64_t rows = summed * NormaliseKernels<float>::sums(s.columns);
+  return chunk_count(s.rows, s.columns, std::min(values, rows * s.columns));
 }
 
 template <class Body>
@@ -48,17 +51,21 @@ void batch_norm(const MatrixShape& s, const T* x, const T* weight, const T* bias
   });
   // Chan, Golub and LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979.
   for (int64_t c = 0; c < s.columns; ++c) {
+    // Means as distances from the first value, whose digits a large one does not take.
+    const auto base = static_cast<double>(x[c]);
     double total = 0, centre = 0, square = 0;
     for (int64_t part = 0; part < parts; ++part) {
-      const auto rows = static_cast<double>(s.rows * (part + 1) / parts - s.rows * part / parts);
-      const double distance = static_cast<double>(means[part * s.columns + c]) - centre;
+      const int64_t first = s.rows * part / parts;
+      const auto rows = static_cast<double>(s.rows * (part + 1) / parts - first);
+      const double distance = static_cast<double>(x[first * s.columns + c]) - base +
+                              static_cast<double>(means[part * s.columns + c]) - centre;
       square += static_cast<double>(squares[part * s.columns + c]) +
                 distance * distance * total * rows / (total + rows);
       centre += distance * rows / (total + rows);
       total += rows;
     }
     const double spread = square / total, inverse = 1 / std::sqrt(spread + epsilon);
-    mean[c] = static_cast<T>(centre);
+    mean[c] = static_cast<T>(base + centre);
     variance[c] = static_cast<T>(spread);
     inverse_deviation[c] = static_cast<T>(inverse);
     scale[c] = weight[c] * inverse_deviation[c];  // as on the way back, to the bit

@@ -14,13 +14,21 @@ namespace chainrule {
 
 constexpr int most_samples = 81;  // of a tile
 
-// The variant for a kernel and its outputs: tiles of 6 x 6 save most, those of 4 x 4 waste less where the
-// output is small.
+// The variant for a kernel and its outputs. Larger tiles save products where they fit the outputs; their
+// transforms cost more, so that they have to save many.
 template <class T>
 const WinogradTransforms<T>& stride1_variant(int64_t kernel, int64_t height, int64_t width) {
   const auto& w = kernels<T>().winograd;
-  if (kernel == 5) return w.f2x2_5x5;
-  return std::max(height, width) <= 2 ? w.f2x2_3x3 : w.f4x4_3x3;
+  auto products = [&](const WinogradTransforms<T>& v) {
+    return static_cast<double>(divide_up(height, v.outputs) * divide_up(width, v.outputs) * v.frequencies *
+                               v.frequencies);
+  };
+  auto better = [&](const WinogradTransforms<T>& larger,
+                    const WinogradTransforms<T>& smaller) -> const auto& {
+    return products(larger) < 0.6 * products(smaller) ? larger : smaller;
+  };
+  if (kernel == 5) return better(w.f4x4_5x5, w.f2x2_5x5);
+  return better(w.f6x6_3x3, std::max(height, width) <= 2 ? w.f2x2_3x3 : w.f4x4_3x3);
 }
 
 template <class T>

@@ -128,6 +128,26 @@ inline Vec<T> from_bits(Mask<T> bits) {
   return v;
 }
 
+// Lane i is lane from[i] of v, by one instruction where has_shuffle.
+#if defined(__AVX512F__)
+constexpr bool has_shuffle = true;
+inline Vec<float> shuffled(Vec<float> v, Mask<float> from) {
+  return (Vec<float>)_mm512_maskz_permutexvar_ps(__mmask16(0xffff), (__m512i)from, (__m512)v);
+}
+#elif defined(__AVX2__)
+constexpr bool has_shuffle = true;
+inline Vec<float> shuffled(Vec<float> v, Mask<float> from) {
+  return (Vec<float>)_mm256_permutevar8x32_ps((__m256)v, (__m256i)from);
+}
+#else
+constexpr bool has_shuffle = false;
+inline Vec<float> shuffled(Vec<float> v, Mask<float> from) {
+  Vec<float> out = {};
+  for (int i = 0; i < lanes<float>; ++i) out[i] = v[from[i]];
+  return out;
+}
+#endif
+
 // The sum of the lanes: halves are folded onto each other, which fixes the order.
 template <class T, int bytes = vector_bytes>
 inline T sum_lanes(typename SizedVec<T, bytes>::type v) {

@@ -81,7 +81,9 @@ class Guarded {
         return false;
     return true;
   }
-  static constexpr T untouched = static_cast<T>(std::is_floating_point_v<T> ? -1234567.25 : 54321.0);
+  static constexpr T untouched = static_cast<T>(std::is_floating_point_v<T> ? -1234567.25
+                                                : sizeof(T) == 1            ? 213.0
+                                                                            : 54321.0);
 
  private:
   static constexpr int64_t guard = 67;

@@ -91,6 +91,83 @@ TEST_CASE("convolution and max-pooling: images of one pixel's windows, a window 
   check(whole, pooling(whole, window(1, 1), window(1, 1)), false);
 }
 
+TEST_CASE(
+    "convolution and max-pooling: images and lines longer than a piece, windows that overlap by lines") {
+  const WithThreads one(1);
+  const Conv2dShape tall = conv_shape(2, same_axis(90, 3), same_axis(37, 3), {16, 17, 1}),
+                    wide = conv_shape(1, same_axis(4, 3), same_axis(4200, 3), {3, 4, 1});
+  check(tall, pooling(tall, window(2, 2), window(2, 2)), false);
+  check(tall, pooling(tall, window(3, 1, 2), window(3, 1, 2)), true);
+  check(tall, pooling(tall, window(7, 1, 3), window(2, 2)), false);
+  check(wide, pooling(wide, window(2, 2), window(2, 2)), true);
+}
+
+TEST_CASE("convolution and max-pooling: a stride past the last window moves nothing") {
+  const WithThreads one(1);
+  const Conv2dShape s = conv_shape(2, same_axis(4, 3), same_axis(4, 3), {16, 16, 1});
+  for (int64_t stride : {int64_t{5}, int64_t{1} << 40, int64_t{1} << 62, std::numeric_limits<int64_t>::max()})
+    for (bool ceil_mode : {false, true}) {
+      check(s, pooling(s, window(2, stride), window(2, 2), ceil_mode), false);
+      check(s, pooling(s, window(2, 2), window(2, stride), ceil_mode), true);
+    }
+}
+
+TEST_CASE(
+    "convolution and max-pooling: bits are the same on 1, 2 and 5 threads, and nothing beside outputs is "
+    "written") {
+  for (int64_t size : {7, 15, 60}) {
+    const Conv2dShape s = conv_shape(9, same_axis(size, 3), same_axis(size, 3), {24, 40, 1});
+    const Pool2dShape pool = pooling(s, window(2, 2), window(2, 2));
+    const auto x = normal<float>(count(s.x()), 1), w = normal<float>(count(s.weights()), 2),
+               g = normal<float>(count(pool.y()), 3);
+    std::vector<std::vector<float>> first;
+    for (int threads : {1, 2, 5}) {
+      const WithThreads with(threads);
+      Guarded<float> values(count(pool.y())), dx(count(s.x())), dw(count(s.weights()));
+      Guarded<uint8_t> indices(count(pool.y()));
+      conv2d_bfloat16_max_pool2d(s, pool, x.data(), w.data(), {}, values.data(), indices.data());
+      const ScatteredLines lines{pool.geometry(), g.data(), indices.data()};
+      conv2d_bfloat16_max_pool2d_input_gradient(s, lines, w.data(), {}, dx.data());
+      conv2d_bfloat16_max_pool2d_weight_gradient(s, x.data(), lines, dw.data());
+      CHECK((values.intact() && indices.intact() && dx.intact() && dw.intact()));
+      const std::vector<std::vector<float>> all = {values.values(), dx.values(), dw.values()};
+      if (threads == 1) first = all;
+      CHECK(all == first);
+    }
+  }
+}
+
+TEST_CASE("convolution and max-pooling: NaN wins, in the window that holds it") {
+  const WithThreads one(1);
+  const Conv2dShape s = conv_shape(1, {6, 1}, {6, 1}, {16, 16, 1});
+  const Pool2dShape pool = pooling(s, window(2, 2), window(2, 2));
+  std::vector<float> x = integers(count(s.x()), 1), w = integers(count(s.weights()), 2);
+  x[(2 * 6 + 3) * 16] = std::numeric_limits<float>::quiet_NaN();  // row 2, column 3: window (1, 1), place 1
+  std::vector<float> values(static_cast<size_t>(count(pool.y())));
+  std::vector<uint8_t> indices(values.size());
+  conv2d_bfloat16_max_pool2d(s, pool, x.data(), w.data(), {}, values.data(), indices.data());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const bool here = i / 16 == 4;
+    CHECK(std::isnan(values[i]) == here);
+    if (here) CHECK(indices[i] == 1);
+  }
+}
+
+TEST_CASE("convolution and max-pooling as one pays in bfloat16, but not where much would be computed again") {
+  auto pays = [](const Conv2dShape& s, const WindowAxis& height, const WindowAxis& width) {
+    return conv2d_max_pool2d_pays(s, pooling(s, height, width));
+  };
+  auto shape = [](Channels c, int64_t width = 30) { return conv_shape(2, {30, 1}, {width, 1}, c); };
+  CHECK(pays(shape({16, 16, 1}), window(2, 2), window(2, 2)));
+  CHECK(pays(shape({16, 16, 1}), window(3, 1), window(9, 1)));
+  CHECK_FALSE(pays(shape({16, 16, 1}), window(4, 1), window(2, 2)));  // windows that overlap by three lines
+  CHECK_FALSE(pays(shape({16, 16, 1}, 513), window(2, 2), window(2, 2)));  // long lines
+  CHECK_FALSE(pays(shape({15, 16, 1}), window(2, 2), window(2, 2)));       // which stay in float32
+  CHECK_FALSE(pays(shape({16, 15, 1}), window(2, 2), window(2, 2)));
+  CHECK_FALSE(pays(shape({32, 32, 2}), window(2, 2), window(2, 2)));
+  CHECK_FALSE(pays(shape({16, 16, 1}), window(17, 17), window(16, 16)));  // indices of more than a byte
+}
+
 TEST_CASE("convolution and max-pooling: random shapes") {
   const WithThreads one(1);
   std::mt19937_64 random(20260211);
@@ -139,5 +216,13 @@ TEST_CASE("convolution and max-pooling in float64 and at full precision are the 
   wide.height.input = 9;
   CHECK_THROWS_WITH_AS(
       conv2d_max_pool2d(s, wide, x.data(), w.data(), {}, values.data(), indices.data(), Precision::full),
-      doctest::Contains("conv2d_max_pool2d: pooling of"), std::invalid_argument);
+      doctest::Contains("conv2d_max_pool2d: pooling of (2, 9, 8, 20) for outputs of (2, 8, 8, 20)"),
+      std::invalid_argument);
+  const Conv2dShape large = conv_shape(1, {20, 1}, {20, 1}, {1, 1, 1});
+  const Pool2dShape windows = pooling(large, window(17, 1), window(16, 1));
+  CHECK_THROWS_WITH_AS(
+      conv2d_max_pool2d(large, windows, x.data(), w.data(), {}, values.data(), indices.data(),
+                        Precision::full),
+      doctest::Contains("conv2d_max_pool2d: pooling by windows of 17 x 16: give at most 256"),
+      std::invalid_argument);
 }

@@ -82,10 +82,13 @@ TEST_CASE_TEMPLATE("Winograd: channels and filters around vectors, panels and re
   const WithThreads one(1);
   for (int64_t channels : {1, 2, 3, 5, 6, 7, 11, 12, 13, 16, 17, 24, 31, 32, 33})
     for (int64_t filters : {1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65}) {
-      check<T>(conv_shape(1, same_axis(5, 3), same_axis(6, 3), {channels, filters, 1}));
+      check<T>(conv_shape(1, same_axis(5, 3), same_axis(6, 3), {channels, filters, 1}));  // 8 x 8
+      check<T>(conv_shape(1, same_axis(4, 3), same_axis(3, 3), {channels, filters, 1}));  // 6 x 6
       check<T>(conv_shape(2, same_axis(2, 3), same_axis(1, 3), {channels, filters, 1}));
       check<T>(conv_shape(1, same_axis(6, 3, 2), same_axis(9, 3, 2), {channels, filters, 1}));
-      if (channels < 14) check<T>(conv_shape(1, same_axis(4, 5), same_axis(3, 5), {channels, filters, 1}));
+      if (channels > 13) continue;
+      check<T>(conv_shape(1, same_axis(4, 5), same_axis(3, 5), {channels, filters, 1}));  // 8 x 8
+      check<T>(conv_shape(1, same_axis(2, 5), same_axis(2, 5), {channels, filters, 1}));  // 6 x 6
     }
 }
 
@@ -117,6 +120,8 @@ TEST_CASE_TEMPLATE("Winograd: the bound holds for layers of nets", T, float, dou
   for (uint64_t seed : {1, 2}) {
     check<T>(conv_shape(1, same_axis(16, 3), same_axis(16, 3), {64, 64, 1}), seed);
     check<T>(conv_shape(2, same_axis(8, 3), same_axis(8, 3), {96, 32, 1}), seed);
+    check<T>(conv_shape(2, same_axis(12, 3), same_axis(6, 3), {96, 32, 1}), seed);
+    check<T>(conv_shape(9, same_axis(2, 5), same_axis(2, 5), {32, 32, 1}), seed);
     check<T>(conv_shape(4, same_axis(2, 3), same_axis(2, 3), {64, 64, 1}), seed);
     check<T>(conv_shape(1, same_axis(14, 5), same_axis(14, 5), {32, 32, 1}), seed);
     check<T>(conv_shape(1, same_axis(32, 3, 2), same_axis(32, 3, 2), {64, 64, 1}), seed);

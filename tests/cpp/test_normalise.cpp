@@ -57,7 +57,7 @@ Gradient gradient(const std::vector<long double>& g, const T* x, int64_t n, int6
   return out;
 }
 
-// Roundings that a sum of n terms may gather, in several accumulators, with a few operations around it.
+// Roundings that a sum of n terms may gather, in parts, with a few operations around it.
 long double roundings(int64_t n) { return 8 + 2 * std::sqrt(static_cast<long double>(n)); }
 
 template <class T>
@@ -201,6 +201,26 @@ void check_layer_norm(const MatrixShape& s, double offset) {
 }
 
 }  // namespace
+
+TEST_CASE_TEMPLATE("batch norm of two values in turn, whose roundings do not cancel each other", T, float,
+                   double) {
+  for (int64_t columns : {1, 3, 32, 33, 64}) {
+    const MatrixShape s{32768, columns};
+    std::vector<T> x(static_cast<size_t>(s.rows * columns));
+    for (int64_t i = 0; i < s.rows * columns; ++i)
+      x[static_cast<size_t>(i)] = i / columns % 2 == 0 ? T(0) : T(0.1);
+    const std::vector<T> weight(static_cast<size_t>(columns), T(1)), bias(weight.size());
+    std::vector<T> y(x.size()), mean(weight), variance(weight), inverse(weight);
+    batch_norm<T>(s, x.data(), weight.data(), bias.data(), 0, Activation::none, y.data(), mean.data(),
+                  variance.data(), inverse.data());
+    const long double half = static_cast<long double>(T(0.1)) / 2;
+    CAPTURE(columns);
+    for (size_t c = 0; c < weight.size(); ++c) {
+      CHECK(agree(mean[c], half, 64 * epsilon<T> * half));
+      CHECK(agree(variance[c], half * half, 64 * epsilon<T> * half * half));
+    }
+  }
+}
 
 TEST_CASE_TEMPLATE("batch normalisation of every width, in one part and in several", T, float, double) {
   for (bool relu : {false, true}) {

@@ -22,8 +22,6 @@ from chainrule.gates.pool import MaxPool2dGather, MaxPool2dScatter, max_pool2d, 
 from chainrule.gates.shape import as_array, promoted
 from chainrule.precision import state
 
-MOST_PIXELS = 256  # of a window: its indices are one byte
-
 
 class Conv2dMaxPool2d(Conv2d):
     """y = the largest value of each window of x * w (+ b) (then relu): as Conv2d and MaxPool2d one after the other."""
@@ -83,7 +81,7 @@ class Conv2dMaxPool2d(Conv2d):
 def conv2d_max_pool2d(x, w, bias, convolution, relu, pooling):
     """max_pool2d(conv2d(x, w, bias, **convolution), *pooling), with relu between them if `relu`.
 
-    One gate for float32 under `chainrule.autocast("bfloat16")`, else one after the other.
+    One gate for float32 under `chainrule.autocast("bfloat16")` where that pays, else one after the other.
 
     Args:
         convolution: stride, padding, dilation and groups of the convolution, all four.
@@ -93,12 +91,12 @@ def conv2d_max_pool2d(x, w, bias, convolution, relu, pooling):
     """
     x, w = as_array(x, "conv2d"), as_array(w, "conv2d", "weights")
     windows = pool_window("max_pool2d", x, *pooling)
-    single = all(unbox(value).dtype.char == "f" for value in (x, w))
-    if not (state.bfloat16 and single and windows[0] * windows[1] <= MOST_PIXELS):
-        return max_pool2d((conv2d_relu if relu else conv2d)(x, w, bias, **convolution), *pooling)
-    kernel = kernel_size("conv2d", x, w)
-    gate = Conv2dMaxPool2d(window_of("conv2d", shape_of(x), kernel, **convolution), windows, relu, True)
-    if bias is None:
-        return gate(x, w)
-    bias = as_array(bias, "conv2d", "bias")
-    return gate(promoted(x, bias), w, bias)
+    if state.bfloat16 and all(unbox(value).dtype.char == "f" for value in (x, w)):
+        window = window_of("conv2d", shape_of(x), kernel_size("conv2d", x, w), **convolution)
+        if _core.conv2d_max_pool2d_pays(shape_of(x), shape_of(w), window, windows):
+            gate = Conv2dMaxPool2d(window, windows, relu, True)
+            if bias is None:
+                return gate(x, w)
+            bias = as_array(bias, "conv2d", "bias")
+            return gate(promoted(x, bias), w, bias)
+    return max_pool2d((conv2d_relu if relu else conv2d)(x, w, bias, **convolution), *pooling)
