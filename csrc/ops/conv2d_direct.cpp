@@ -1,6 +1,7 @@
 #include "ops/conv2d_direct.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "kernels/table.h"
@@ -45,21 +46,6 @@ PaddedBand<T> band_of(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w, 
                        column0, column0 + (r.j1 - r.j0 - 1) * w.source_step + w.reach());
 }
 
-// The taps [first, last) along the height whose source lies within the image, for output lines [i0, i1): on
-// small images those that meet padding alone are many.
-struct TapRange {
-  int64_t first, last;
-  TapRange(const AxisPhase& h, int64_t source_height, int64_t i0, int64_t i1)
-      : first(0), last(static_cast<int64_t>(h.taps.size())) {
-    auto source = [&](int64_t i, int64_t tap) {
-      return h.source + i * h.source_step + h.taps[static_cast<size_t>(tap)].offset;
-    };
-    while (first < last && source(i1 - 1, first) < 0) ++first;
-    while (last > first && source(i0, last - 1) >= source_height) --last;
-  }
-  int64_t count() const { return last - first; }
-};
-
 template <class T>
 void run_tiles(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
   const auto& kernel = kernels<T>().conv2d;
@@ -103,21 +89,18 @@ void run_tiles(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
         runs.push_back(row.offset * band.row() + w.taps[static_cast<size_t>(t)].offset * channels);
     TapTile<T> tile{};
     tile.x_pixel = w.source_step * channels;
-    const int64_t row_runs = merged ? 1 : w_taps;
+    tile.runs = runs.data();
+    tile.run_count = static_cast<int64_t>(runs.size());
     tile.depth = merged ? w_taps * p.depth : p.depth;
     tile.y_pixel = w.step * target_channels;
     tile.relu = p.epilogue.relu;
     const Split columns(r.j1 - r.j0, kernel.tile_rows);
     for (int64_t g = 0; g < p.groups; ++g)
       for (int64_t panel_index = 0; panel_index < panels; ++panel_index) {
+        tile.weights = packed.data() + (g * panels + panel_index) * packed_panel;
         tile.columns = static_cast<int>(std::min(panel, p.columns - panel_index * panel));
         if (p.epilogue.bias != nullptr) tile.bias = bias.data() + (g * panels + panel_index) * panel;
         for (int64_t i = r.i0; i < r.i1; ++i) {
-          const TapRange range(h, p.source_height, i, i + 1);
-          tile.runs = runs.data() + range.first * row_runs;
-          tile.run_count = range.count() * row_runs;
-          tile.weights = packed.data() + (g * panels + panel_index) * packed_panel +
-                         range.first * w_taps * p.depth * panel;
           const T* x = band.data() + (i - r.i0) * h.source_step * band.row() + g * p.depth;
           T* y = p.target +
                  ((r.n * p.target_height + h.first + i * h.step) * p.target_width + w.first + r.j0 * w.step) *
@@ -150,6 +133,22 @@ void transpose(const double* from, int64_t rows, int64_t columns, double* to, in
     for (int64_t j = 0; j < columns; ++j) to[j * to_row + i] = from[i * columns + j];
 }
 
+// The taps [first, last) along the height whose source lies within the image, for output lines [i0, i1): on
+// small images those that meet padding alone are many. All taps unless `cut`.
+struct TapRange {
+  int64_t first, last;
+  TapRange(const AxisPhase& h, int64_t source_height, int64_t i0, int64_t i1, bool cut)
+      : first(0), last(static_cast<int64_t>(h.taps.size())) {
+    if (!cut) return;
+    auto source = [&](int64_t i, int64_t tap) {
+      return h.source + i * h.source_step + h.taps[static_cast<size_t>(tap)].offset;
+    };
+    while (first < last && source(i1 - 1, first) < 0) ++first;
+    while (last > first && source(i0, last - 1) >= source_height) --last;
+  }
+  int64_t count() const { return last - first; }
+};
+
 // Few filters: lanes run along the pixels of a row.
 template <class T>
 void run_planar(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
@@ -163,6 +162,8 @@ void run_planar(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
       for (const auto& j : w.taps)
         for (int64_t c = 0; c < p.columns; ++c)
           *to++ = p.weights[(i.index * p.kernel_width + j.index) * p.sample + d * p.row + c * p.column];
+  // A weight that is not finite makes NaN of the zeros that it meets.
+  const bool finite = std::all_of(weights.data(), to, [](T weight) { return std::isfinite(weight); });
   std::vector<int64_t> taps;
   for (const auto& j : w.taps) taps.push_back(j.offset);
   over_regions(p.batch, h.count, w.count, h_taps * w_taps * p.depth * p.columns, panel, [&](const Region& r) {
@@ -193,7 +194,7 @@ void run_planar(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
       tile.y = p.target +
                ((r.n * p.target_height + h.first + i * h.step) * p.target_width + w.first + first * w.step) *
                    p.columns;
-      const TapRange range(h, p.source_height, i, end);
+      const TapRange range(h, p.source_height, i, end, finite);
       tile.rows = offsets.data() + range.first * p.depth;
       tile.row_count = range.count() * p.depth;
       tile.weights = weights.data() + range.first * p.depth * w_taps * p.columns;
