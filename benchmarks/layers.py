@@ -40,6 +40,9 @@ CONVOLUTIONS = {  # name: size, channels, filters, kernel, stride
 PASSES = ("forward", "input_gradient", "weight_gradient")
 ALGORITHMS = {"float32": ("auto", "direct"), "bfloat16": ("auto",)}  # of each precision
 SIZES = (256, 512, 1024, 2048)
+# Seconds of one engine's turn, and the speed that it is reckoned with, in flops a second of a thread: short steps are
+# repeated, for the first ones after a rest tell how soon cores wake.
+ROUND, GUESS = 0.02, 1e11
 COMPARED = ("chainrule", "torch")
 
 
@@ -99,12 +102,13 @@ def main():
     record = {}
     for *cells, flops, own, peer in rows(options.only, options.precision, options.threads):
         n = cells[-1]
+        repetitions = max(round(ROUND * GUESS * n / flops), 1)
         times = {case: [] for case in own}
         torch_times = []
         for _ in range(options.rounds):
             for case in own:
-                times[case] += workers["chainrule", n].times(*case)
-            torch_times += workers["torch", n].times(*peer)
+                times[case] += workers["chainrule", n].times(*case, repetitions=repetitions)
+            torch_times += workers["torch", n].times(*peer, repetitions=repetitions)
         record[" ".join(map(str, cells))] = {str(case): t for case, t in times.items()} | {
             "torch": torch_times
         }

@@ -17,8 +17,12 @@ void tap_tile(const TapTile<T>& t) {
   const T* weights = t.weights;
   for (int64_t run = 0; run < t.run_count; ++run) {
     const T* x = t.x + t.runs[run];
-    for (int64_t k = 0; k < t.depth; ++k, weights += panel<T>)
+    for (int64_t k = 0; k < t.depth; ++k, weights += panel<T>) {
+      // All weights pass by for each few tiles, from the second cache or the third.
+      __builtin_prefetch(weights + 24 * panel<T>);
+      if (vectors == 2) __builtin_prefetch(weights + 24 * panel<T> + lanes<T>);
       multiply_add<T, rows, vectors>(sums, x + k, t.x_pixel, weights);
+    }
   }
   Vec<T> bias[vectors] = {};
   if (t.bias != nullptr)
@@ -65,6 +69,11 @@ template <class T, int rows, int vectors>
 void weight_tile(const WeightTile<T>& t) {
   Vec<T> sums[rows][vectors];
   clear_tile<T, rows, vectors>(sums);
+  // What is added to comes from the third cache, where the weights are many.
+#pragma GCC unroll 12
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) __builtin_prefetch(t.out + i * t.out_row + v * lanes<T>, 1);
   for (int64_t i = 0; i < t.height; ++i) {
     const T* x = t.x + i * t.x_row;
     const T* y = t.y + i * t.y_row;
@@ -109,6 +118,22 @@ void depthwise_weights(const DepthwiseWeights<T>& w) {
       T* out = w.out + t * w.channels + c;
       put(out, get(out) + sum);
     });
+}
+
+template <class T>
+bool all_finite(const T* values, int64_t n) {
+  Vec<T> parts[4] = {};  // of 0, or NaN
+  int64_t i = 0;
+  for (; i + 4 * lanes<T> <= n; i += 4 * lanes<T>)
+    for (int j = 0; j < 4; ++j) {
+      const Vec<T> value = load(values + i + j * lanes<T>);
+      parts[j] += value - value;
+    }
+  for_vectors<T>(n - i, [&](int64_t j, auto get, auto) {
+    const Vec<T> value = get(values + i + j);
+    parts[0] += value - value;
+  });
+  return sum_lanes<T>((parts[0] + parts[1]) + (parts[2] + parts[3])) == T(0);
 }
 
 template <class T>
@@ -168,6 +193,7 @@ void fill(Conv2dKernels<T>& kernels) {
   };
   kernels.depthwise_row = depthwise_row<T>;
   kernels.depthwise_weights = depthwise_weights<T>;
+  kernels.all_finite = all_finite<T>;
   kernels.epilogue_gradient = epilogue_gradient<T>;
 }
 

@@ -99,6 +99,8 @@ struct Conv2dKernels {
   void (*weight_tile)(const WeightTile<T>& tile);
   void (*depthwise_row)(const DepthwiseRow<T>& row);
   void (*depthwise_weights)(const DepthwiseWeights<T>& weights);
+  // Whether n values are finite: those that are not make NaN of the zeros of padding.
+  bool (*all_finite)(const T* values, int64_t n);
   // The way back through an epilogue: out = g where y > 0, else 0; sums[j] = the sum of out over the rows.
   void (*epilogue_gradient)(const T* g, const T* y, int64_t rows, int64_t columns, T* out, T* sums);
 };

@@ -1,7 +1,7 @@
 #include "ops/conv2d_direct.h"
 
 #include <algorithm>
-#include <cmath>
+#include <atomic>
 #include <vector>
 
 #include "kernels/table.h"
@@ -59,19 +59,22 @@ void run_tiles(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
   // Weights in the order in which the tile reads them: group, panel, sample, source channel, target channel.
   const int64_t packed_panel = h_taps * w_taps * p.depth * panel;
   Scratch<T> packed(p.groups * panels * packed_panel), bias(p.groups * panels * panel);
+  std::atomic<bool> finite{true};
   const int64_t pieces = p.groups * panels * h_taps;
   const int64_t chunks = chunk_count(pieces, w_taps * p.depth * panel);
   parallel_for(chunks, [&](int64_t chunk) {
     for (int64_t piece = pieces * chunk / chunks; piece < pieces * (chunk + 1) / chunks; ++piece) {
       const int64_t i = piece % h_taps, j = piece / h_taps % panels, g = piece / (h_taps * panels);
       const int64_t columns = std::min(panel, p.columns - j * panel);
-      T* to = packed.data() + (g * panels + j) * packed_panel + i * w_taps * p.depth * panel;
+      T* const begin = packed.data() + (g * panels + j) * packed_panel + i * w_taps * p.depth * panel;
+      T* to = begin;
       for (const auto& tap : w.taps) {
         const int64_t sample = h.taps[static_cast<size_t>(i)].index * p.kernel_width + tap.index;
         pack({p.weights + sample * p.sample + g * p.group + j * panel * p.column, p.row, p.column}, p.depth,
              columns, panel, to, panel);
         to += p.depth * panel;
       }
+      if (!kernel.all_finite(begin, to - begin)) finite = false;
     }
   });
   if (p.epilogue.bias != nullptr)
@@ -89,18 +92,22 @@ void run_tiles(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
         runs.push_back(row.offset * band.row() + w.taps[static_cast<size_t>(t)].offset * channels);
     TapTile<T> tile{};
     tile.x_pixel = w.source_step * channels;
-    tile.runs = runs.data();
-    tile.run_count = static_cast<int64_t>(runs.size());
     tile.depth = merged ? w_taps * p.depth : p.depth;
+    // Of one row of the kernel.
+    const int64_t row_runs = merged ? 1 : w_taps, row_weights = w_taps * p.depth * panel;
     tile.y_pixel = w.step * target_channels;
     tile.relu = p.epilogue.relu;
     const Split columns(r.j1 - r.j0, kernel.tile_rows);
     for (int64_t g = 0; g < p.groups; ++g)
       for (int64_t panel_index = 0; panel_index < panels; ++panel_index) {
-        tile.weights = packed.data() + (g * panels + panel_index) * packed_panel;
+        const T* weights = packed.data() + (g * panels + panel_index) * packed_panel;
         tile.columns = static_cast<int>(std::min(panel, p.columns - panel_index * panel));
         if (p.epilogue.bias != nullptr) tile.bias = bias.data() + (g * panels + panel_index) * panel;
         for (int64_t i = r.i0; i < r.i1; ++i) {
+          const TapRange range = finite ? TapRange(h, p.source_height, i, i + 1) : TapRange(h);
+          tile.runs = runs.data() + range.first * row_runs;
+          tile.run_count = range.count() * row_runs;
+          tile.weights = weights + range.first * row_weights;
           const T* x = band.data() + (i - r.i0) * h.source_step * band.row() + g * p.depth;
           T* y = p.target +
                  ((r.n * p.target_height + h.first + i * h.step) * p.target_width + w.first + r.j0 * w.step) *
@@ -133,22 +140,6 @@ void transpose(const double* from, int64_t rows, int64_t columns, double* to, in
     for (int64_t j = 0; j < columns; ++j) to[j * to_row + i] = from[i * columns + j];
 }
 
-// The taps [first, last) along the height whose source lies within the image, for output lines [i0, i1): on
-// small images those that meet padding alone are many. All taps unless `cut`.
-struct TapRange {
-  int64_t first, last;
-  TapRange(const AxisPhase& h, int64_t source_height, int64_t i0, int64_t i1, bool cut)
-      : first(0), last(static_cast<int64_t>(h.taps.size())) {
-    if (!cut) return;
-    auto source = [&](int64_t i, int64_t tap) {
-      return h.source + i * h.source_step + h.taps[static_cast<size_t>(tap)].offset;
-    };
-    while (first < last && source(i1 - 1, first) < 0) ++first;
-    while (last > first && source(i0, last - 1) >= source_height) --last;
-  }
-  int64_t count() const { return last - first; }
-};
-
 // Few filters: lanes run along the pixels of a row.
 template <class T>
 void run_planar(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
@@ -162,8 +153,7 @@ void run_planar(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
       for (const auto& j : w.taps)
         for (int64_t c = 0; c < p.columns; ++c)
           *to++ = p.weights[(i.index * p.kernel_width + j.index) * p.sample + d * p.row + c * p.column];
-  // A weight that is not finite makes NaN of the zeros that it meets.
-  const bool finite = std::all_of(weights.data(), to, [](T weight) { return std::isfinite(weight); });
+  const bool finite = kernel.all_finite(weights.data(), to - weights.data());
   std::vector<int64_t> taps;
   for (const auto& j : w.taps) taps.push_back(j.offset);
   over_regions(p.batch, h.count, w.count, h_taps * w_taps * p.depth * p.columns, panel, [&](const Region& r) {
@@ -194,7 +184,7 @@ void run_planar(const Pass<T>& p, const AxisPhase& h, const AxisPhase& w) {
       tile.y = p.target +
                ((r.n * p.target_height + h.first + i * h.step) * p.target_width + w.first + first * w.step) *
                    p.columns;
-      const TapRange range(h, p.source_height, i, end, finite);
+      const TapRange range = finite ? TapRange(h, p.source_height, i, end) : TapRange(h);
       tile.rows = offsets.data() + range.first * p.depth;
       tile.row_count = range.count() * p.depth;
       tile.weights = weights.data() + range.first * p.depth * w_taps * p.columns;

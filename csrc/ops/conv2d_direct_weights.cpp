@@ -41,6 +41,26 @@ class ReadableGradient {
   std::optional<Scratch<T>> copy_;
 };
 
+// The output rows [first, last) of a region whose source at a sample of the kernel lies within the image.
+struct OutputRange {
+  int64_t first, last;
+  explicit OutputRange(const Region& r) : first(r.i0), last(r.i1) {}
+  OutputRange(const WindowAxis& a, int64_t sample, const Region& r) : OutputRange(r) {
+    auto source = [&](int64_t i) { return i * a.stride - a.before + sample * a.dilation; };
+    while (first < last && source(first) < 0) ++first;
+    while (last > first && source(last - 1) >= a.input) --last;
+  }
+};
+
+// Whether the gradient of a region's outputs, which begins at `dy`, is finite.
+template <class T>
+bool finite_gradient(const Conv2dShape& s, const T* dy, const Region& r) {
+  bool finite = true;
+  for (int64_t i = 0; i < r.i1 - r.i0 && finite; ++i)
+    finite = kernels<T>().conv2d.all_finite(dy + i * s.width.output() * s.filters, (r.j1 - r.j0) * s.filters);
+  return finite;
+}
+
 // dw += the contributions of pixels [i0, i1) x [j0, j1) of image n to rows of the gradient of kernel rows
 // [h0, h1): the sums run over the region's pixels in order.
 template <class T>
@@ -75,18 +95,25 @@ void add_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, const Re
   tile.x_pixel = s.width.stride * s.channels;
   tile.y_row = s.width.output() * s.filters;
   tile.y_pixel = s.filters;
-  tile.height = r.i1 - r.i0;
   tile.width = r.j1 - r.j0;
   tile.out_row = s.filters;
   const Split strips(run, kernel.tile_rows);
+  // Output rows whose source is padding add nothing, but for a gradient that is not finite: times 0 it is
+  // NaN.
+  const bool padded =
+      row0 < 0 || row0 + (r.i1 - r.i0 - 1) * s.height.stride + s.height.span() > s.height.input;
+  const bool cut = padded && finite_gradient(s, gradient, r);
   for (int64_t g = 0; g < s.groups; ++g)
     for (int64_t k = 0; k < columns; k += kernel.panel) {
-      tile.y = gradient + g * columns + k;
       tile.columns = static_cast<int>(std::min<int64_t>(kernel.panel, columns - k));
-      for (int64_t h = h0; h < h1; ++h)
+      for (int64_t h = h0; h < h1; ++h) {
+        const OutputRange rows = cut ? OutputRange(s.height, h, r) : OutputRange(r);
+        if (rows.first >= rows.last) continue;
+        tile.height = rows.last - rows.first;
+        tile.y = gradient + (rows.first - r.i0) * tile.y_row + g * columns + k;
         for (int64_t w = 0; w < runs; ++w) {
-          const T* from = band.data() + h * s.height.dilation * band.row() +
-                          w * s.width.dilation * s.channels + g * depth;
+          const T* from = band.data() + (rows.first - r.i0) * tile.x_row +
+                          h * s.height.dilation * band.row() + w * s.width.dilation * s.channels + g * depth;
           T* to = dw + ((h * s.width.kernel + w) * depth) * s.filters + g * columns + k;
           for (int64_t part = 0; part < strips.parts; ++part) {
             const int64_t c = strips.begin(part);
@@ -96,6 +123,7 @@ void add_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, const Re
             kernel.weight_tile(tile);
           }
         }
+      }
     }
 }
 

@@ -52,6 +52,22 @@ inline std::vector<AxisPhase> gradient_phases(const WindowAxis& axis) {
   return phases;
 }
 
+// The taps [first, last) of a phase whose source lies within the image for some of the outputs [i0, i1) of an
+// axis of `input` sources: on small images those that meet padding alone are many.
+struct TapRange {
+  int64_t first = 0, last;
+  TapRange(const AxisPhase& phase, int64_t input, int64_t i0, int64_t i1)
+      : last(static_cast<int64_t>(phase.taps.size())) {
+    auto source = [&](int64_t i, int64_t tap) {
+      return phase.source + i * phase.source_step + phase.taps[static_cast<size_t>(tap)].offset;
+    };
+    while (first < last && source(i1 - 1, first) < 0) ++first;
+    while (last > first && source(i0, last - 1) >= input) --last;
+  }
+  explicit TapRange(const AxisPhase& phase) : last(static_cast<int64_t>(phase.taps.size())) {}
+  int64_t count() const { return last - first; }
+};
+
 // Sources along one axis, `step` apart for neighbouring outputs, dealt into `step` planes: in its plane a
 // window moves by one.
 struct Planes {

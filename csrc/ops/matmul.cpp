@@ -81,6 +81,13 @@ void multiply_narrow(const Problem<T>& p) {
   });
 }
 
+// Whether rows so far apart fall into the same few places of a first cache, whose ways are a page each.
+template <class T>
+bool collide(int64_t row) {
+  constexpr int64_t page = 4096;
+  return row * static_cast<int64_t>(sizeof(T)) % page == 0;
+}
+
 // Blocks of panels: B is packed into panels as wide as the register tile, A into panels as high as it, where
 // that pays; then tiles are computed in chunks. The order of each sum along k is fixed by depth_block alone.
 template <class T>
@@ -93,10 +100,11 @@ void multiply_blocked(const Problem<T>& p) {
   const int64_t passes = divide_up(p.k, depth_block);
   const int64_t depth_most = divide_up(p.k, passes);
 
-  // Reading A where it lies costs strided loads; copying it pays once enough panels read the copy.
-  const bool pack_a = panels > 4;
-  // B can be read where it lies when its rows are contiguous, except for a last panel that is not full.
-  const bool pack_b = p.b.column != 1 || row_tiles > 8;
+  // Reading A where it lies costs strided loads; copying it pays once enough panels read the copy. B can be
+  // read where it lies when its rows are contiguous, except for a last panel that is not full. Either pays
+  // sooner where rows push each other out of the first cache.
+  const bool pack_a = panels > (collide<T>(p.a.row) ? 4 : 8);
+  const bool pack_b = p.b.column != 1 || row_tiles > (collide<T>(p.b.row) ? 8 : 24);
   const bool pack_last = p.n % panel != 0;
 
   Scratch<T> packed_a(pack_a ? row_tiles * height * depth_most : 0);
