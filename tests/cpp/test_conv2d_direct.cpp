@@ -148,3 +148,32 @@ TEST_CASE_TEMPLATE("direct convolution: a stride past the last window moves noth
       check<T>(conv_shape(2, {5, 5, stride}, {5, 5, stride}, c));
     }
 }
+
+// Kernel rows on padding may be left out only where that shows nowhere.
+TEST_CASE_TEMPLATE("direct convolution: zeros of padding make NaN of what is not finite", T, float, double) {
+  const WithThreads one(1);
+  // Few filters, tiles, groups; one image row a region and several.
+  for (const Channels& c : {Channels{3, 2, 1}, Channels{5, 33, 1}, Channels{4, 34, 2}})
+    for (int64_t size : {3, 9}) {
+      const Conv2dShape s = conv_shape(2, same_axis(size, 3), same_axis(9, 3), c);
+      const auto count = [](const Shape& shape) { return static_cast<size_t>(element_count(shape, "test")); };
+      std::vector<T> x(count(s.x()), T(1)), weights(count(s.weights()), T(1)), y(count(s.y())), dx(x.size()),
+          dw(weights.size());
+      // Of the kernel's first row, which the first row of outputs has on padding, for the last filter.
+      weights[static_cast<size_t>(c.filters - 1)] = std::numeric_limits<T>::infinity();
+      conv2d_direct<T>(s, x.data(), weights.data(), {}, y.data());
+      CHECK(std::isnan(y[static_cast<size_t>(5 * c.filters + c.filters - 1)]));
+      CHECK(std::isfinite(y[static_cast<size_t>(5 * c.filters)]));
+      // The first row of inputs meets the kernel's last row on the gradient's padding.
+      weights[static_cast<size_t>(c.filters - 1)] = 1;
+      weights[weights.size() - 1] = std::numeric_limits<T>::quiet_NaN();
+      std::fill(y.begin(), y.end(), T(1));
+      conv2d_direct_input_gradient<T>(s, y.data(), weights.data(), {}, dx.data());
+      CHECK(std::isnan(dx[static_cast<size_t>(5 * c.channels + c.channels - 1)]));
+      // The gradient of the last filter at the first row of outputs.
+      y[static_cast<size_t>(5 * c.filters + c.filters - 1)] = std::numeric_limits<T>::infinity();
+      conv2d_direct_weight_gradient<T>(s, x.data(), y.data(), dw.data());
+      CHECK(std::isnan(dw[static_cast<size_t>(c.filters - 1)]));
+      CHECK(std::isfinite(dw[0]));
+    }
+}
