@@ -2,6 +2,7 @@
 
     python benchmarks/inference.py [--threads 1 2] [--batch 1] [--rounds 10] [--repetitions 100] [--cases ...]
 
+chainrule runs the net frozen (`chainrule.nn.freeze`), onnxruntime its session, PyTorch the eager net without gradients.
 Before anything is timed the scores of all must agree to 1e-3 of the largest. Then they take turns. Prints for each net
 and number of threads the minimum and, in brackets, the median in milliseconds, and chainrule's beside each other's:
 below 1 chainrule is faster.

@@ -79,11 +79,10 @@ def inference(name, batch, output=None):
     """Scores of the same batch each time; the first go to the file `output`."""
     net = nets.NETS[name]
     x, _ = nets.data(net, batch)
-    model = build(net).eval()
+    frozen = cr.nn.freeze(build(net), x)
 
     def step():
-        with cr.no_grad():
-            return model(x).numpy()
+        return frozen(x)
 
     if output is not None:
         np.save(output, step())

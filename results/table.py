@@ -151,6 +151,9 @@ def comparisons_table(comparisons, rows, kept) -> str:
             ]
             lines.append([title, *["-"] * 7, ", ".join(aims), f"waits for {' and '.join(late)}"])
             continue
+        if ours.result["machine"] != peer.result["machine"]:
+            lines.append([title, *["-"] * 7, ", ".join(aims), "waits for both on one machine"])
+            continue
         difference = ours.errors[-1] - peer.errors[-1]
         share = ours.training_seconds / peer.training_seconds
         missed = []

@@ -141,5 +141,6 @@ void bind_conv2d(py::module_& m);
 void bind_conv2d_max_pool2d(py::module_& m);
 void bind_images(py::module_& m);
 void bind_augment(py::module_& m);
+void bind_program(py::module_& m);
 
 }  // namespace chainrule::bindings

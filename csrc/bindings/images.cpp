@@ -120,14 +120,6 @@ void require_same(const char* operation, const Operand& a, const Operand& b) {
                                 " and " + b.argument() + " " + shape_text(b.shape()) + " differ");
 }
 
-Activation activation_of(const char* operation, const std::optional<std::string>& name) {
-  if (!name) return Activation::none;
-  if (*name == "relu") return Activation::relu;
-  if (*name == "gelu") return Activation::gelu;
-  throw std::invalid_argument(std::string(operation) + ": activation '" + *name +
-                              "' is not one of None, 'relu', 'gelu'");
-}
-
 template <class T>
 py::object standardised(Operand& x, Operand& mean, Operand& scale, Operand& bias, Activation activation) {
   const char* name = "standardise";

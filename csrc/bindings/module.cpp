@@ -17,4 +17,5 @@ PYBIND11_MODULE(_core, m) {
   bind_conv2d_max_pool2d(m);
   bind_images(m);
   bind_augment(m);
+  bind_program(m);
 }

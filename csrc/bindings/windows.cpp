@@ -41,4 +41,12 @@ Pool2dShape pool2d_shape(const char* operation, const Shape& x, const Pool2dWind
   return s;
 }
 
+Activation activation_of(const char* operation, const std::optional<std::string>& name) {
+  if (!name) return Activation::none;
+  if (*name == "relu") return Activation::relu;
+  if (*name == "gelu") return Activation::gelu;
+  throw std::invalid_argument(std::string(operation) + ": activation '" + *name +
+                              "' is not one of None, 'relu', 'gelu'");
+}
+
 }  // namespace chainrule::bindings

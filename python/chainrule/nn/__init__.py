@@ -15,6 +15,7 @@ from chainrule.nn.activation import (
 )
 from chainrule.nn.arithmetic import convolution_arithmetic, output_size
 from chainrule.nn.convolution import Conv2d, ConvTranspose2d
+from chainrule.nn.freeze import Frozen, freeze
 from chainrule.nn.linear import Linear
 from chainrule.nn.module import Module, Parameter
 from chainrule.nn.normalise import BatchNorm2d, Dropout, LayerNorm
@@ -32,6 +33,7 @@ __all__ = [
     "ConvTranspose2d",
     "Dropout",
     "Flatten",
+    "Frozen",
     "GlobalAvgPool2d",
     "GlobalMaxPool2d",
     "LayerNorm",
@@ -49,6 +51,7 @@ __all__ = [
     "Softplus",
     "Tanh",
     "convolution_arithmetic",
+    "freeze",
     "initialise",
     "observe",
     "output_size",
