@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t depth_block = 2048;
 // Work of one chunk, in multiply-adds: some 20 microseconds, so that handing it out is cheap beside it.
 constexpr int64_t chunk_work = int64_t{1} << 20;
-constexpr int64_t smallest_chunk_work = int64_t{1} << 17;
+constexpr int64_t smallest_chunk_work = int64_t{1} << 20;
 
 template <class T>
 struct Problem {
