@@ -74,18 +74,19 @@ void weight_tile(const WeightTile<T>& t) {
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) __builtin_prefetch(t.out + i * t.out_row + v * lanes<T>, 1);
-  for (int64_t i = 0; i < t.height; ++i) {
-    const T* x = t.x + i * t.x_row;
-    const T* y = t.y + i * t.y_row;
-    for (int64_t j = 0; j < t.width; ++j, x += t.x_pixel, y += t.y_pixel) {
-      // Both come from the second cache, a line or two a pixel, which the sums alone do not hide.
-      __builtin_prefetch(x + 12 * t.x_pixel);
-      __builtin_prefetch(x + 12 * t.x_pixel + rows - 1);
-      __builtin_prefetch(y + 12 * t.y_pixel);
-      if (vectors == 2) __builtin_prefetch(y + 12 * t.y_pixel + lanes<T>);
-      multiply_add<T, rows, vectors>(sums, x, 1, y);
+  for (int64_t n = 0; n < t.images; ++n)
+    for (int64_t i = 0; i < t.height; ++i) {
+      const T* x = t.x + n * t.x_image + i * t.x_row;
+      const T* y = t.y + n * t.y_image + i * t.y_row;
+      for (int64_t j = 0; j < t.width; ++j, x += t.x_pixel, y += t.y_pixel) {
+        // Both come from the second cache, a line or two a pixel, which the sums alone do not hide.
+        __builtin_prefetch(x + 12 * t.x_pixel);
+        __builtin_prefetch(x + 12 * t.x_pixel + rows - 1);
+        __builtin_prefetch(y + 12 * t.y_pixel);
+        if (vectors == 2) __builtin_prefetch(y + 12 * t.y_pixel + lanes<T>);
+        multiply_add<T, rows, vectors>(sums, x, 1, y);
+      }
     }
-  }
   store_rows<T, rows, vectors>(sums, t.out, t.out_row, t.columns,
                                [](Vec<T> sum, Vec<T> before, int) { return before + sum; });
 }

@@ -51,12 +51,12 @@ struct PlanarTile {
 // pixels.
 template <class T>
 struct WeightTile {
-  const T* x;              // the source of the first pixel
-  int64_t x_row, x_pixel;  // from one pixel's source to that of the next row, the next column
-  const T* y;              // gradient of the first pixel's filters; whole vectors of it are read
-  int64_t y_row, y_pixel;
-  int64_t height, width;  // pixels to sum over
-  T* out;                 // (rows, columns): added to
+  const T* x;                       // the source of the first pixel
+  int64_t x_image, x_row, x_pixel;  // from one pixel's source to that of the next image, row, column
+  const T* y;                       // gradient of the first pixel's filters; whole vectors of it are read
+  int64_t y_image, y_row, y_pixel;
+  int64_t images, height, width;  // pixels to sum over
+  T* out;                         // (rows, columns): added to
   int64_t out_row;
   int rows, columns;
 };

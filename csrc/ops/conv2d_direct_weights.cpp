@@ -16,16 +16,22 @@ namespace chainrule {
 
 namespace {
 
-// The gradient of a region's outputs, from its first pixel on, in memory that may be read past its end: tiles
+// Pixels to sum over: a region of one image, or as many whole images from it on.
+struct Pixels : Region {
+  int64_t images;
+};
+
+// The gradient of some outputs, from their first pixel on, in memory that may be read past its end: tiles
 // read whole vectors, which `columns` filters may not fill. Past a pixel's last channel that meets the next
 // pixel's first, which is harmless; the last pixels of all are copied.
 template <class T>
 class ReadableGradient {
  public:
-  ReadableGradient(const Conv2dShape& s, const T* dy, const Region& r) {
+  ReadableGradient(const Conv2dShape& s, const T* dy, const Pixels& r) {
     const int64_t width = s.width.output(), all = s.batch * s.height.output() * width * s.filters;
     const int64_t first = ((r.n * s.height.output() + r.i0) * width + r.j0) * s.filters;
-    const int64_t values = ((r.i1 - r.i0 - 1) * width + r.j1 - r.j0) * s.filters;
+    const int64_t lines = (r.images - 1) * s.height.output() + r.i1 - r.i0;
+    const int64_t values = ((lines - 1) * width + r.j1 - r.j0) * s.filters;
     const int64_t panel = kernels<T>().conv2d.panel;
     data_ = dy + first;
     if (s.group_filters() % (panel / 2) == 0 || first + values + panel <= all) return;
@@ -52,19 +58,20 @@ struct OutputRange {
   }
 };
 
-// Whether the gradient of a region's outputs, which begins at `dy`, is finite.
+// Whether the gradient of some outputs, which begins at `dy`, is finite.
 template <class T>
-bool finite_gradient(const Conv2dShape& s, const T* dy, const Region& r) {
+bool finite_gradient(const Conv2dShape& s, const T* dy, const Pixels& r) {
   bool finite = true;
-  for (int64_t i = 0; i < r.i1 - r.i0 && finite; ++i)
+  const int64_t lines = (r.images - 1) * s.height.output() + r.i1 - r.i0;
+  for (int64_t i = 0; i < lines && finite; ++i)
     finite = kernels<T>().conv2d.all_finite(dy + i * s.width.output() * s.filters, (r.j1 - r.j0) * s.filters);
   return finite;
 }
 
-// dw += the contributions of pixels [i0, i1) x [j0, j1) of image n to rows of the gradient of kernel rows
-// [h0, h1): the sums run over the region's pixels in order.
+// dw += the contributions of pixels to rows of the gradient of kernel rows [h0, h1): the sums run over the
+// pixels in order.
 template <class T>
-void add_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, const Region& r, int64_t h0,
+void add_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, const Pixels& r, int64_t h0,
                          int64_t h1, T* dw) {
   const auto& kernel = kernels<T>().conv2d;
   const int64_t depth = s.group_channels(), columns = s.group_filters();
@@ -73,7 +80,8 @@ void add_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, const Re
   const PaddedBand<T> band(x + r.n * s.height.input * s.width.input * s.channels, s.height.input,
                            s.width.input, s.channels, row0,
                            row0 + (r.i1 - r.i0 - 1) * s.height.stride + s.height.span(), column0,
-                           column0 + (r.j1 - r.j0 - 1) * s.width.stride + s.width.span());
+                           column0 + (r.j1 - r.j0 - 1) * s.width.stride + s.width.span(), r.images);
+  const int64_t y_image = s.height.output() * s.width.output() * s.filters;
   const ReadableGradient<T> readable(s, dy, r);
   const T* gradient = readable.data();
   if (s.groups > 1 && depth == 1 && columns == 1) {
@@ -81,20 +89,25 @@ void add_weight_gradient(const Conv2dShape& s, const T* x, const T* dy, const Re
     for (int64_t h = h0; h < h1; ++h)
       for (int64_t w = 0; w < s.width.kernel; ++w)
         taps.push_back(h * s.height.dilation * band.row() + w * s.width.dilation * s.channels);
-    kernel.depthwise_weights({band.data(), s.height.stride * band.row(), s.width.stride * s.channels,
-                              gradient, s.width.output() * s.filters, s.filters, r.i1 - r.i0, r.j1 - r.j0,
-                              s.channels, taps.data(), static_cast<int64_t>(taps.size()),
-                              dw + h0 * s.width.kernel * s.channels});
+    for (int64_t n = 0; n < r.images; ++n)
+      kernel.depthwise_weights({band.data() + n * band.image(), s.height.stride * band.row(),
+                                s.width.stride * s.channels, gradient + n * y_image,
+                                s.width.output() * s.filters, s.filters, r.i1 - r.i0, r.j1 - r.j0, s.channels,
+                                taps.data(), static_cast<int64_t>(taps.size()),
+                                dw + h0 * s.width.kernel * s.channels});
     return;
   }
   // Samples beside each other are one run of values, cut into tiles.
   const bool merged = s.groups == 1 && s.width.dilation == 1;
   const int64_t runs = merged ? 1 : s.width.kernel, run = merged ? s.width.kernel * depth : depth;
   WeightTile<T> tile{};
+  tile.x_image = band.image();
   tile.x_row = s.height.stride * band.row();
   tile.x_pixel = s.width.stride * s.channels;
+  tile.y_image = y_image;
   tile.y_row = s.width.output() * s.filters;
   tile.y_pixel = s.filters;
+  tile.images = r.images;
   tile.width = r.j1 - r.j0;
   tile.out_row = s.filters;
   const Split strips(run, kernel.tile_rows);
@@ -137,16 +150,18 @@ void conv2d_direct_weight_gradient(const Conv2dShape& given, const T* x, const T
   std::fill(dw, dw + values, T(0));
   if (values == 0 || s.batch * rows * columns == 0) return;
 
-  // Regions of the pixels, each summed on its own: whole images, or where a flattened shape is one long row,
-  // parts of that row. A region's x and dy stay in the second cache while all of dw passes over them.
+  // Regions of the pixels, each summed on its own: whole images, small ones several at a time, or where a
+  // flattened shape is one long row, parts of that row. A region's x and dy stay in the second cache while
+  // all of dw passes over them.
   constexpr int64_t pixels_per_region = 256;
   const Split bands(rows, std::max<int64_t>(pixels_per_region / columns, 1)),
       strips(columns, pixels_per_region);
-  const int64_t regions = s.batch * bands.parts * strips.parts;
+  const Split groups(s.batch, std::max<int64_t>(pixels_per_region / (rows * columns), 1));
+  const int64_t regions = groups.parts * bands.parts * strips.parts;
   const int64_t parts =
       std::min<int64_t>(regions, std::clamp<int64_t>(
                                      // Partial sums cost a pass over dw each: few for large weights.
-                                     s.batch * rows * columns / 256, 1, 8));
+                                     s.batch * rows * columns / 1024, 1, 8));
   // Where the parts are few, the rows of the kernel and panels of filters are handed out apart as well.
   const int64_t slices = parts >= 8 ? 1 : s.height.kernel;
   Scratch<T> sums(parts > 1 ? parts * values : 0);
@@ -156,8 +171,10 @@ void conv2d_direct_weight_gradient(const Conv2dShape& given, const T* x, const T
     T* out = parts > 1 ? sums.data() + part * values : dw;
     for (int64_t region = regions * part / parts; region < regions * (part + 1) / parts; ++region) {
       const int64_t strip = region % strips.parts, band = region / strips.parts % bands.parts;
-      const Region r{region / (strips.parts * bands.parts), bands.begin(band), bands.begin(band + 1),
-                     strips.begin(strip), strips.begin(strip + 1)};
+      const int64_t group = region / (strips.parts * bands.parts), first = groups.begin(group);
+      const Pixels r{
+          {first, bands.begin(band), bands.begin(band + 1), strips.begin(strip), strips.begin(strip + 1)},
+          groups.begin(group + 1) - first};
       add_weight_gradient(s, x, dy, r, s.height.kernel * slice / slices,
                           s.height.kernel * (slice + 1) / slices, out);
     }
