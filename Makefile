@@ -95,6 +95,9 @@ lint: $(VENV)/installed-dev
 benchmark: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/layers.py
+	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/differentiation.py
 	$(BIN)/python benchmarks/footprint.py
 	$(BIN)/python benchmarks/augmentation.py
