@@ -56,8 +56,9 @@ SHORT = {
     "svm-mnist": Short(1, 1442, {"epochs": 3, "batch_size": 20}, 0.002, 0.6),
     "softmax-mnist": Short(1, 1442, {"epochs": 3, "batch_size": 20}, 0.002, 0.6),
     "two-layer-mnist": Short(1, 1442, {"epochs": 3, "batch_size": 32, "hidden": (100,)}, 0.002, 0.6),
+    # At a learning rate of 0.03 a last bit decided when the loss left its first plateau.
     "lenet5-mnist": Short(
-        2, 1442, {"epochs": 4, "batch_size": 16, "lr": 0.03, "translate": 1}, loss=0.05, points=3
+        2, 1442, {"epochs": 4, "batch_size": 16, "lr": 0.01, "translate": 1}, loss=0.01, points=1
     ),
     "nin-mnist": Short(
         1,

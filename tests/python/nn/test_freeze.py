@@ -264,18 +264,18 @@ def test_examples_that_are_none(example, error, message):
 
 @pytest.mark.parametrize("model", [lambda x: x, lambda x: 1.0, lambda x: cr.tensor(np.ones(2, np.float32))])
 def test_results_that_do_not_depend_on_the_input(model):
-    with pytest.raises(ValueError, match="^freeze: the model's result does not depend on its input"):
+    with pytest.raises(ValueError, match=r"^freeze: the model's result does not depend on its input"):
         nn.freeze(model, images(1))
 
 
 def test_a_result_of_parameters_alone():
     w = nn.Parameter(np.ones((1, 2), np.float32))
-    with pytest.raises(ValueError, match="^freeze: the model's result does not depend on its input"):
+    with pytest.raises(ValueError, match=r"^freeze: the model's result does not depend on its input"):
         nn.freeze(lambda x: cr.exp(w), images(1))
 
 
 def test_a_model_of_another_dtype():
-    with pytest.raises(TypeError, match="^freeze: the model gives float64 for an example of float32"):
+    with pytest.raises(TypeError, match=r"^freeze: the model gives float64 for an example of float32"):
         nn.freeze(lambda x: x * np.ones(3), images(1))
 
 
