@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 SOURCES := $(shell find csrc python -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.jinja' -o -name '*.npz')
 
-.PHONY: train test test-cpp test-python lint benchmark results sanitize sanitize-threads test-aarch64 clean
+.PHONY: train test test-cpp test-python test-levels lint benchmark results sanitize sanitize-threads test-aarch64 clean
 
 train: $(VENV)/installed
 	$(BIN)/chainrule train
@@ -59,6 +59,11 @@ test-cpp: $(VENV)/installed-dev doctest
 
 test-python: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
+
+# The Python tests at each lower instruction set that the machine has. The C++ tests run at all of them as it is.
+test-levels: $(VENV)/installed-dev
+	for isa in $$($(BIN)/python -c "from chainrule._core import available_isas; print(*available_isas()[:-1])"); do \
+	  CHAINRULE_MAX_ISA=$$isa $(BIN)/python -m pytest || exit 1; done
 
 # The C++ tests again: under AddressSanitizer and UndefinedBehaviorSanitizer; under ThreadSanitizer, by clang,
 # whose OpenMP tells the sanitizer how it orders threads (GCC's does not, which looks like races); and compiled for
