@@ -158,11 +158,10 @@ void conv2d_direct_weight_gradient(const Conv2dShape& given, const T* x, const T
       strips(columns, pixels_per_region);
   const Split groups(s.batch, std::max<int64_t>(pixels_per_region / (rows * columns), 1));
   const int64_t regions = groups.parts * bands.parts * strips.parts;
+  // A partial sum costs a pass over dw: few, where the rows of the kernel can be handed out apart as well.
+  const int64_t pixels_per_part = s.height.kernel > 1 ? 1024 : 256;
   const int64_t parts =
-      std::min<int64_t>(regions, std::clamp<int64_t>(
-                                     // Partial sums cost a pass over dw each: few for large weights.
-                                     s.batch * rows * columns / 1024, 1, 8));
-  // Where the parts are few, the rows of the kernel and panels of filters are handed out apart as well.
+      std::min<int64_t>(regions, std::clamp<int64_t>(s.batch * rows * columns / pixels_per_part, 1, 8));
   const int64_t slices = parts >= 8 ? 1 : s.height.kernel;
   Scratch<T> sums(parts > 1 ? parts * values : 0);
   if (parts > 1) std::fill(sums.data(), sums.data() + parts * values, T(0));

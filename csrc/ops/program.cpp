@@ -187,6 +187,8 @@ int64_t Program<T>::standardise(int64_t x, const T* mean, const T* scale, const 
                                 Activation activation) {
   const Value& from = value("standardise", x);
   if (from.shape.empty()) throw wrong("standardise", "a number has no channels");
+  if (mean == nullptr || scale == nullptr || bias == nullptr)
+    throw wrong("standardise", "give mean, scale and bias");
   const int64_t channels = from.shape.back(), rows = channels > 0 ? from.elements / channels : 0;
   return add("standardise", {x}, from.shape, from.elements,
              [rows, channels, m = copied(mean, channels), s = copied(scale, channels),
@@ -199,8 +201,12 @@ int64_t Program<T>::standardise(int64_t x, const T* mean, const T* scale, const 
 template <class T>
 int64_t Program<T>::layer_norm(int64_t x, int64_t size, const T* weight, const T* bias, double epsilon) {
   const Value& from = value("layer_norm", x);
-  if (size < 1 || from.elements % size != 0)
-    throw wrong("layer_norm", std::to_string(size) + " values of " + shape_text(from.shape));
+  if (weight == nullptr || bias == nullptr) throw wrong("layer_norm", "give weight and bias");
+  int64_t last_axes = 1;
+  for (size_t d = from.shape.size(); d > 0 && last_axes < size; --d) last_axes *= from.shape[d - 1];
+  if (size < 1 || last_axes != size)
+    throw wrong("layer_norm",
+                std::to_string(size) + " values for the last axes of " + shape_text(from.shape));
   const int64_t rows = from.elements / size;
   return add("layer_norm", {x}, from.shape, from.elements,
              [rows, size, w = copied(weight, size), b = copied(bias, size), epsilon](

@@ -118,9 +118,12 @@ TEST_CASE_TEMPLATE("direct convolution: outputs in several regions, gradients in
   check<T>(conv_shape(3, same_axis(60, 5, 2), same_axis(61, 5, 2), {3, 16, 1}));
   check<T>(conv_shape(2, same_axis(50, 3), same_axis(50, 3), {24, 24, 24}));
   check<T>(conv_shape(2, same_axis(30, 3), same_axis(30, 3), {16, 16, 4}));
-  // Around 256 pixels a region, and 1,024 pixels a partial sum of which there are at most 8.
-  for (int64_t pixels : {255, 256, 257, 511, 512, 513, 1023, 1025, 2047, 2048, 2049, 4097, 8191, 8193})
+  // Around 256 pixels a region and, for windows of one row, a partial sum, of which there are at most 8.
+  for (int64_t pixels : {255, 256, 257, 511, 512, 513, 1023, 1025, 2047, 2048, 2049, 4097})
     check<T>(conv_shape(1, {1, 1}, {pixels, 1}, {3, 5, 1}));
+  // Around 1,024 pixels a partial sum for windows of several rows, and several images a region.
+  for (int64_t batch : {15, 16, 17, 31, 32, 33, 127, 129})
+    check<T>(conv_shape(batch, same_axis(8, 3), same_axis(8, 3), {3, 5, 1}));
   for (int64_t width : {15, 16, 17, 22, 23, 31, 32, 33, 511, 513})
     check<T>(conv_shape(width > 100 ? 1 : 3, same_axis(width > 100 ? 3 : width, 3), same_axis(width, 3),
                         {2, 3, 1}));

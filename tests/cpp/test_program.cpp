@@ -115,7 +115,11 @@ TEST_CASE_TEMPLATE("program: steps that do not fit are refused", T, float, doubl
   CHECK_THROWS_AS(program.max_pool2d(0, pooling()), std::invalid_argument);
   CHECK_THROWS_AS(program.average_pool2d(0, pooling()), std::invalid_argument);
   CHECK_THROWS_AS(program.linear(0, 3, 4, w.data(), nullptr, false, Precision::full), std::invalid_argument);
-  CHECK_THROWS_AS(program.layer_norm(0, 7, w.data(), w.data(), 0), std::invalid_argument);
+  for (int64_t size : {-1, 0, 3, 5, 20, 7, 120})
+    CHECK_THROWS_AS(program.layer_norm(0, size, w.data(), w.data(), 0), std::invalid_argument);
+  CHECK_THROWS_AS(program.layer_norm(0, 2, w.data(), nullptr, 0), std::invalid_argument);
+  CHECK_THROWS_AS(program.standardise(0, w.data(), nullptr, w.data(), Activation::none),
+                  std::invalid_argument);
   CHECK_THROWS_AS(program.sum(0, 1, 1), std::invalid_argument);
   CHECK_THROWS_AS(program.sum(0, -1, 1), std::invalid_argument);
   CHECK_THROWS_AS(program.extreme(Extreme::max, 0, 2, 4), std::invalid_argument);

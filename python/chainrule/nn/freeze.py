@@ -49,7 +49,8 @@ def freeze(model, example):
 
     For inference: it gives what the model gives, up to rounding, without a graph and without Python between the
     layers, which on small nets and batches takes longer than they do. Weights are copied, so that later training
-    does not change it; a batch norm right after a convolution is merged into its weights.
+    does not change it; a batch norm right after a convolution is merged into its weights. What the model reads that
+    was computed before from other Tensors is computed anew from their present values.
 
     Args:
         model: a Module, or a function of one Tensor, that treats each sample of a batch alone. Branches in Python are
@@ -82,7 +83,9 @@ def freeze(model, example):
         raise ValueError(
             f"freeze: the example {values.shape} has no samples: give (N, ...) with N of 1 or more"
         )
-    x = tensor(values, requires_grad=True)
+    # Of two samples or more: what the model computes from the example off the graph, as a comparison, is then seen to
+    # have the size of a batch, and refused.
+    x = tensor(values if len(values) > 1 else np.concatenate([values, values]), requires_grad=True)
     y = _evaluated(model, x)
     if not isinstance(y, Box) or y.gate is None:
         raise ValueError("freeze: the model's result does not depend on its input")
@@ -116,40 +119,53 @@ class _Translation:
     """A graph on its way to becoming a program.
 
     Attributes:
-        numbers: the program's value for each node that depends on the input, and for the input itself.
-        constants: the value of each node that does not.
+        dependent: the nodes that depend on the input, and the input, by their ids, as all here.
+        constants: the values of the others.
+        numbers: the program's values for dependent nodes.
+        merged: by a convolution, the batch norm that alone reads it.
     """
 
     def __init__(self, x, graph):
         self.program = PROGRAMS[x.value.dtype.name](x.value.shape[1:])
-        self.samples = len(x.value)
+        self.samples, *self.input_shape = x.value.shape
         self.numbers = {id(x): 0}
-        self.constants = {}
         self.steps = []
         self.nodes = graph.nodes
-        readers = Counter(id(x) for node in graph.nodes for x in node.inputs)
-        # Batch norms that alone read a convolution, by the convolution.
+        self.dependent = {id(x)}
+        self.constants = {}
+        for node in self.nodes:
+            if any(id(source) in self.dependent for source in node.inputs):
+                self.dependent.add(id(node))
+            else:
+                self.constants[id(node)] = node.value
+        readers = Counter(id(source) for node in self.nodes for source in node.inputs)
         self.merged = {
-            id(source): node
-            for node in graph.nodes
+            id(node.inputs[0]): node
+            for node in self.nodes
             if type(node.gate) is normalise.Standardise
-            and isinstance(source := node.inputs[0], Node)
-            and type(source.gate) is convolution.Conv2d
-            and not source.gate.relu
-            and readers[id(source)] == 1
+            and isinstance(conv := node.inputs[0], Node)
+            and type(conv.gate) is convolution.Conv2d
+            and not conv.gate.relu
+            and readers[id(conv)] == 1
+            and all(np.isfinite(values).all() for values in self.merged_weights(conv, node))
         }
-        self.input_shape = x.value.shape[1:]
+
+    def merged_weights(self, conv, norm):
+        """Weights and bias of a convolution with a batch norm behind it."""
+        w, bias = self.constant(conv, 1), self.constant(conv, 2)
+        with np.errstate(all="ignore"):  # what is not finite is not merged
+            scale = self.constant(norm, 1) * norm.gate.inverse
+            shift = self.constant(norm, 2) - norm.gate.mean * scale
+            return w * scale, shift if bias is None else bias * scale + shift
 
     def frozen(self):
-        for node in self.nodes:
-            if not any(id(x) in self.numbers for x in node.inputs):
-                self.constants[id(node)] = node.value
-            elif id(node) not in self.numbers:
-                self.translate(node)
         last = self.nodes[-1]
-        if id(last) not in self.numbers:
+        if id(last) not in self.dependent:
             raise ValueError("freeze: the model's result does not depend on its input")
-        return Frozen(self.program, self.input_shape, last.value.shape[1:], tuple(self.steps))
+        for node in self.nodes:
+            if id(node) in self.dependent and id(node) not in self.numbers:
+                self.translate(node)
+        return Frozen(self.program, tuple(self.input_shape), last.value.shape[1:], tuple(self.steps))
 
     def translate(self, node):
         if type(node.gate) not in STEPS:
@@ -167,7 +183,7 @@ class _Translation:
 
     def number(self, node, i=0):
         """The program's value for input i. TypeError where that does not depend on the model's input."""
-        if id(node.inputs[i]) not in self.numbers:
+        if id(node.inputs[i]) not in self.dependent:
             raise self.refusal(node, "of a constant has no step")
         return self.numbers[id(node.inputs[i])]
 
@@ -176,7 +192,7 @@ class _Translation:
         if i >= len(node.inputs):
             return None
         x = node.inputs[i]
-        if id(x) in self.numbers:
+        if id(x) in self.dependent:
             raise self.refusal(node, "of weights that depend on the input has no step")
         return self.constants[id(x)] if isinstance(x, Node) else unbox(x)
 
@@ -195,17 +211,15 @@ def _conv2d(t, node, _):
     gate = node.gate
     w, bias, relu = t.constant(node, 1), t.constant(node, 2), gate.relu
     norm = t.merged.get(id(node))
-    if norm is None:
-        return t.program.conv2d(t.number(node), w, bias, gate.window, relu, gate.bfloat16)
-    scale = t.constant(norm, 1) * norm.gate.inverse
-    shift = t.constant(norm, 2) - norm.gate.mean * scale
-    bias = shift if bias is None else bias * scale + shift
-    relu = norm.gate.activation == "relu"
-    number = t.program.conv2d(t.number(node), w * scale, bias, gate.window, relu, gate.bfloat16)
-    if norm.gate.activation == "gelu":
-        number = t.program.unary("gelu", number)
-        t.steps.append("gelu")
-    t.numbers[id(norm)] = number
+    if norm is not None:
+        w, bias = t.merged_weights(node, norm)
+        relu = norm.gate.activation == "relu"
+    number = t.program.conv2d(t.number(node), w, bias, gate.window, relu, gate.bfloat16)
+    if norm is not None:
+        if norm.gate.activation == "gelu":
+            number = t.program.unary("gelu", number)
+            t.steps.append("gelu")
+        t.numbers[id(norm)] = number
     return number
 
 
@@ -279,7 +293,7 @@ def _elu(t, node, name):
 
 
 def _binary(t, node, name):
-    variable = [i for i in (0, 1) if id(node.inputs[i]) in t.numbers]
+    variable = [i for i in (0, 1) if id(node.inputs[i]) in t.dependent]
     sample = node.value.shape[1:]
     numbers = [t.number(node, i) for i in variable]
     if any(tuple(t.program.shape(number)) != sample for number in numbers):

@@ -140,6 +140,27 @@ def test_a_batch_norm_behind_a_convolution_is_merged(activation, bias):
     assert frozen.steps == (("conv2d", "gelu") if activation == (nn.GELU,) else ("conv2d",))
 
 
+def test_a_batch_norm_of_computed_weights_is_merged():
+    conv, g = nn.Conv2d(3, 4, 3), nn.Parameter(rng.standard_normal(4).astype(np.float32))
+    mean, var = np.ones(4, np.float32), np.full(4, 2, np.float32)
+
+    def model(x):
+        return cr.batch_norm(conv(x), cr.exp(g), -g, mean, var, training=False)
+
+    assert assert_same(model, images(3)).steps == ("conv2d",)
+
+
+def test_a_batch_norm_that_gives_infinities_is_not_merged():
+    norm = nn.BatchNorm2d(4, epsilon=0)
+    norm.running_var[...] = 0
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), norm)
+    x = images(3)
+    frozen = nn.freeze(model, x)
+    assert frozen.steps == ("conv2d", "standardise")
+    with np.errstate(all="ignore"):
+        assert np.array_equal(frozen(x), eager(model, x)) and np.isinf(frozen(x)).all()
+
+
 def test_a_convolution_that_is_read_elsewhere_too_is_not_merged():
     conv, norm = nn.Conv2d(3, 3, 1), with_statistics(nn.BatchNorm2d(3))
 
@@ -245,6 +266,19 @@ class Cube(cr.Gate):
 def test_models_without_a_step(model, message):
     with pytest.raises(TypeError, match=f"^freeze: .*{message}"):
         nn.freeze(model, images(2))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda x: x * (x > 0),
+        lambda x: x + (cr.sign(x) - x).detach(),
+        lambda x: x + cr.tanh(x).numpy(),
+    ],
+)
+def test_values_that_are_computed_from_the_example_off_the_graph(model):
+    with pytest.raises(TypeError, match=r"with an array of \(2, 8, 8, 3\)"):
+        nn.freeze(model, images(1))
 
 
 @pytest.mark.parametrize(
