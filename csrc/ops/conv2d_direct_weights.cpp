@@ -19,6 +19,8 @@ namespace {
 // Pixels to sum over: a region of one image, or as many whole images from it on.
 struct Pixels : Region {
   int64_t images;
+  // Lines of outputs from the first to the last.
+  int64_t lines(const Conv2dShape& s) const { return (images - 1) * s.height.output() + i1 - i0; }
 };
 
 // The gradient of some outputs, from their first pixel on, in memory that may be read past its end: tiles
@@ -30,8 +32,7 @@ class ReadableGradient {
   ReadableGradient(const Conv2dShape& s, const T* dy, const Pixels& r) {
     const int64_t width = s.width.output(), all = s.batch * s.height.output() * width * s.filters;
     const int64_t first = ((r.n * s.height.output() + r.i0) * width + r.j0) * s.filters;
-    const int64_t lines = (r.images - 1) * s.height.output() + r.i1 - r.i0;
-    const int64_t values = ((lines - 1) * width + r.j1 - r.j0) * s.filters;
+    const int64_t values = ((r.lines(s) - 1) * width + r.j1 - r.j0) * s.filters;
     const int64_t panel = kernels<T>().conv2d.panel;
     data_ = dy + first;
     if (s.group_filters() % (panel / 2) == 0 || first + values + panel <= all) return;
@@ -62,8 +63,7 @@ struct OutputRange {
 template <class T>
 bool finite_gradient(const Conv2dShape& s, const T* dy, const Pixels& r) {
   bool finite = true;
-  const int64_t lines = (r.images - 1) * s.height.output() + r.i1 - r.i0;
-  for (int64_t i = 0; i < lines && finite; ++i)
+  for (int64_t i = 0; i < r.lines(s) && finite; ++i)
     finite = kernels<T>().conv2d.all_finite(dy + i * s.width.output() * s.filters, (r.j1 - r.j0) * s.filters);
   return finite;
 }

@@ -19,7 +19,6 @@ namespace {
 constexpr int64_t depth_block = 2048;
 // Work of one chunk, in multiply-adds: some 20 microseconds, so that handing it out is cheap beside it.
 constexpr int64_t chunk_work = int64_t{1} << 20;
-constexpr int64_t smallest_chunk_work = int64_t{1} << 20;
 
 template <class T>
 struct Problem {
@@ -138,9 +137,8 @@ void multiply_blocked(const Problem<T>& p) {
     // pass by it.
     const int64_t tile_work = height * panel * depth;
     const int64_t tiles = row_tiles * panels;
-    const int64_t least = divide_up(smallest_chunk_work, tile_work);
-    const int64_t per_chunk =
-        std::clamp(tiles / 16, least, std::max(4 * divide_up(chunk_work, tile_work), least));
+    const int64_t least = divide_up(chunk_work, tile_work);
+    const int64_t per_chunk = std::clamp(tiles / 16, least, 4 * least);
     const int64_t block_bytes = second_cache_bytes() / 2;
     const int64_t most_rows =
         std::max<int64_t>(block_bytes / (height * depth * static_cast<int64_t>(sizeof(T))), 1);
@@ -352,7 +350,7 @@ void matmul(const StridedArray<T>& a, const StridedArray<T>& b, T* out, const Ep
     for (int64_t index = 0; index < matrices; ++index) one(index);
     return;
   }
-  const int64_t chunks = chunk_count(matrices, work, smallest_chunk_work);
+  const int64_t chunks = chunk_count(matrices, work, chunk_work);
   parallel_for(chunks, [&](int64_t chunk) {
     for (int64_t i = matrices * chunk / chunks; i < matrices * (chunk + 1) / chunks; ++i) one(i);
   });

@@ -69,14 +69,14 @@ template <class T>
 int64_t Program<T>::add(const char* operation, std::vector<int64_t> inputs, const Shape& shape, int64_t work,
                         Body body) {
   const int64_t output = values();
+  for (int64_t input : inputs) values_[memory_of(input)].last_read = steps_.size();
   values_.push_back({shape, element_count(shape, operation), output});
   steps_.push_back({std::move(inputs), output, std::move(body)});
   work_ = checked_add(work_, work, operation);
   return output;
 }
 
-// ---- Convolutions
-// ------------------------------------------------------------------------------------------------
+// ---- Convolutions ----------------------------------------------------------------------------------------
 
 template <class T>
 int64_t Program<T>::conv2d(int64_t x, const Conv2dShape& s, const T* weights, const T* bias, bool relu,
@@ -125,8 +125,7 @@ int64_t Program<T>::conv_transpose2d(int64_t x, const Conv2dShape& s, const T* w
              });
 }
 
-// ---- Products
-// ----------------------------------------------------------------------------------------------------
+// ---- Products --------------------------------------------------------------------------------------------
 
 template <class T>
 int64_t Program<T>::linear(int64_t x, int64_t in, int64_t out, const T* weights, const T* bias, bool relu,
@@ -152,8 +151,7 @@ int64_t Program<T>::linear(int64_t x, int64_t in, int64_t out, const T* weights,
              });
 }
 
-// ---- Pooling and normalisation
-// -----------------------------------------------------------------------------------
+// ---- Pooling and normalisation ---------------------------------------------------------------------------
 
 template <class T>
 int64_t Program<T>::max_pool2d(int64_t x, const Pool2dShape& pool) {
@@ -217,8 +215,7 @@ int64_t Program<T>::layer_norm(int64_t x, int64_t size, const T* weight, const T
              });
 }
 
-// ---- Reductions
-// --------------------------------------------------------------------------------------------------
+// ---- Reductions ------------------------------------------------------------------------------------------
 
 template <class T>
 ReduceShape Program<T>::middle(const char* operation, int64_t x, int64_t first, int64_t last) const {
@@ -269,8 +266,7 @@ int64_t Program<T>::softmax(SoftmaxOutput output, int64_t x, int64_t first, int6
              });
 }
 
-// ---- Elementwise
-// -------------------------------------------------------------------------------------------------
+// ---- Elementwise -----------------------------------------------------------------------------------------
 
 template <class T>
 int64_t Program<T>::reshape(int64_t x, const Shape& shape) {
@@ -321,19 +317,11 @@ int64_t Program<T>::binary_constant(BinaryOp op, int64_t x, const ArrayView<T>& 
              });
 }
 
-// ---- Running
-// -----------------------------------------------------------------------------------------------------
+// ---- Running ---------------------------------------------------------------------------------------------
 
 template <class T>
 void Program<T>::run(int64_t batch, const T* x, T* out) const {
   const size_t count = values_.size();
-  auto memory_of = [&](int64_t number) {
-    return static_cast<size_t>(values_[static_cast<size_t>(number)].memory);
-  };
-  // The step after which nobody reads a value's memory.
-  std::vector<size_t> last(count, 0);
-  for (size_t i = 0; i < steps_.size(); ++i)
-    for (int64_t input : steps_[i].inputs) last[memory_of(input)] = i;
   const size_t result = memory_of(values() - 1);
   std::vector<std::optional<Scratch<T>>> held(count);
   std::vector<const T*> at(count, nullptr);
@@ -352,7 +340,7 @@ void Program<T>::run(int64_t batch, const T* x, T* out) const {
     at[output] = to;
     step.body(batch, read.data(), to);
     for (int64_t input : step.inputs)
-      if (last[memory_of(input)] == i) held[memory_of(input)].reset();
+      if (values_[memory_of(input)].last_read == i) held[memory_of(input)].reset();
   }
   if (result == 0) std::copy(x, x + batch * values_[0].elements, out);
 }

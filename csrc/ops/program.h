@@ -71,7 +71,8 @@ class Program {
   struct Value {
     Shape shape;
     int64_t elements;
-    int64_t memory;  // the value whose memory holds it: itself, or what it is a reshaped view of
+    int64_t memory;        // the value whose memory holds it: itself, or what it is a reshaped view of
+    size_t last_read = 0;  // the step after which nobody reads the memory, of a value that holds its own
   };
   struct Step {
     std::vector<int64_t> inputs;
@@ -82,6 +83,10 @@ class Program {
   int64_t add(const char* operation, std::vector<int64_t> inputs, const Shape& shape, int64_t work,
               Body body);
   const Value& value(const char* operation, int64_t number) const;
+  // The value that holds another's memory.
+  size_t memory_of(int64_t number) const {
+    return static_cast<size_t>(values_[static_cast<size_t>(number)].memory);
+  }
   // The axes [first, last) of a value as the middle one of (outer, n, inner), of one sample.
   ReduceShape middle(const char* operation, int64_t x, int64_t first, int64_t last) const;
   Shape without(int64_t x, int64_t first, int64_t last) const;

@@ -122,7 +122,7 @@ class _Translation:
         dependent: the nodes that depend on the input, and the input, by their ids, as all here.
         constants: the values of the others.
         numbers: the program's values for dependent nodes.
-        merged: by a convolution, the batch norm that alone reads it.
+        merged: by a convolution, the batch norm that alone reads it, and weights and bias of both together.
     """
 
     def __init__(self, x, graph):
@@ -139,16 +139,19 @@ class _Translation:
             else:
                 self.constants[id(node)] = node.value
         readers = Counter(id(source) for node in self.nodes for source in node.inputs)
-        self.merged = {
-            id(node.inputs[0]): node
-            for node in self.nodes
-            if type(node.gate) is normalise.Standardise
-            and isinstance(conv := node.inputs[0], Node)
-            and type(conv.gate) is convolution.Conv2d
-            and not conv.gate.relu
-            and readers[id(conv)] == 1
-            and all(np.isfinite(values).all() for values in self.merged_weights(conv, node))
-        }
+        self.merged = {}
+        for norm in self.nodes:
+            conv = norm.inputs[0]
+            if (
+                type(norm.gate) is normalise.Standardise
+                and isinstance(conv, Node)
+                and type(conv.gate) is convolution.Conv2d
+                and not conv.gate.relu
+                and readers[id(conv)] == 1
+            ):
+                weights = self.merged_weights(conv, norm)
+                if all(np.isfinite(values).all() for values in weights):
+                    self.merged[id(conv)] = norm, *weights
 
     def merged_weights(self, conv, norm):
         """Weights and bias of a convolution with a batch norm behind it."""
@@ -210,9 +213,9 @@ class _Translation:
 def _conv2d(t, node, _):
     gate = node.gate
     w, bias, relu = t.constant(node, 1), t.constant(node, 2), gate.relu
-    norm = t.merged.get(id(node))
-    if norm is not None:
-        w, bias = t.merged_weights(node, norm)
+    norm = None
+    if id(node) in t.merged:
+        norm, w, bias = t.merged[id(node)]
         relu = norm.gate.activation == "relu"
     number = t.program.conv2d(t.number(node), w, bias, gate.window, relu, gate.bfloat16)
     if norm is not None:
