@@ -63,7 +63,8 @@ class Values {
 template <class T>
 py::object run(const Program<T>& program, py::handle given) {
   Operand x("frozen model", "x", given);
-  if (common_dtype(x) != dtype_of<T>)
+  const Dtype given_dtype = common_dtype(x);  // refuses integer arrays; lists of numbers take the model's
+  if (x.has_dtype() && given_dtype != dtype_of<T>)
     throw py::type_error("frozen model: x is " + std::string(sizeof(T) == 4 ? "float64" : "float32") +
                          ", the model's values are " + (sizeof(T) == 4 ? "float32" : "float64"));
   const Shape& sample = program.shape(0);

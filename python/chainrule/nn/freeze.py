@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 
 import numpy as np
@@ -11,6 +12,7 @@ from chainrule.autodiff.box import Box, recording, unbox
 from chainrule.autodiff.graph import Graph, Node
 from chainrule.gates import activations, arithmetic, convolution, functions, normalise, pool, select
 from chainrule.gates.convolution_pool import Conv2dMaxPool2d
+from chainrule.gates.dropout import Dropout
 from chainrule.gates.matmul import Linear, Matmul
 from chainrule.gates.reduce import Max, Min
 from chainrule.gates.shape import Reshape
@@ -20,6 +22,10 @@ from chainrule.nn.module import Module
 from chainrule.tensor import tensor
 
 PROGRAMS = {"float32": _core.ProgramFloat32, "float64": _core.ProgramFloat64}
+WITHOUT_PATH = (
+    "the model's result does not depend on its input by recorded gates: is it made under no_grad, from "
+    "detach(), or by NumPy?"
+)
 
 
 class Frozen:
@@ -53,17 +59,19 @@ def freeze(model, example):
     was computed before from other Tensors is computed anew from their present values.
 
     Args:
-        model: a Module, or a function of one Tensor, that treats each sample of a batch alone. Branches in Python are
-            taken as for the example.
-        example: (N, ...), N at least 1, float32 or float64: inputs of the shape and dtype that it will get.
+        model: a Module, or a function of one Tensor, that treats each sample of a batch alone. A function is taken as
+            it is: modules that it calls are to be in evaluation mode. Branches in Python are taken as for the example.
+        example: (N, ...), N at least 1, float32 or float64: inputs of the shape and dtype that it will get. The model
+            is run on it, and on a batch of one more of its samples in another order: what it computes off the graph,
+            from the values or the size of a batch, is seen to differ and refused.
 
     Returns a `Frozen`: called with x (N, ...) of any N it returns a NumPy array (N, ...). Several threads may call it
     at once. What `chainrule.autocast` is set to here holds for it.
 
-    Errors: TypeError for an example that is no array of floats, and for a model of gates that have no step here (a
-    gate of one's own, operations that move axes or mix samples), which names the gate; ValueError for an example
-    without samples, or a result that does not depend on it. At the call: ValueError for x of another shape,
-    TypeError for another dtype.
+    Errors: TypeError for an example that is no array of floats, for a model of gates that have no step here (a gate of
+    one's own, operations that move axes or mix samples), which names the gate, and for one that does other things with
+    another batch; ValueError for an example without samples, or a result that does not depend on it. At the call:
+    ValueError for x of another shape, TypeError for another dtype.
 
     >>> import chainrule as cr, numpy as np
     >>> net = cr.nn.Sequential(cr.nn.Conv2d(1, 4, 3), cr.nn.ReLU(), cr.nn.GlobalAvgPool2d(), cr.nn.Linear(4, 2))
@@ -83,17 +91,58 @@ def freeze(model, example):
         raise ValueError(
             f"freeze: the example {values.shape} has no samples: give (N, ...) with N of 1 or more"
         )
-    # Of two samples or more: what the model computes from the example off the graph, as a comparison, is then seen to
-    # have the size of a batch, and refused.
-    x = tensor(values if len(values) > 1 else np.concatenate([values, values]), requires_grad=True)
-    y = _evaluated(model, x)
-    if not isinstance(y, Box) or y.gate is None:
-        raise ValueError("freeze: the model's result does not depend on its input")
-    if unbox(y).dtype != values.dtype:
+    found = _translated(model, values)
+    try:
+        other = _translated(model, _other_batch(values))
+    except (TypeError, ValueError) as error:
         raise TypeError(
-            f"freeze: the model gives {unbox(y).dtype} for an example of {values.dtype}: give both one dtype"
+            f"freeze: the model takes the example and not a batch of {len(values) + 1}: "
+            f"{str(error).removeprefix('freeze: ')}"
+        ) from error
+    if (step := _first_difference(found.calls, other.calls)) is not None:
+        raise TypeError(
+            f"freeze: the model does other things with another batch: {step} is not the same: it must treat "
+            "each sample alone, and compute what depends on it by gates"
         )
-    return _Translation(x, Graph(y)).frozen()
+    return found.frozen
+
+
+def _translated(model, values):
+    """The model as it runs on these inputs, translated."""
+    x = tensor(values, requires_grad=True)
+    y = _evaluated(model, x)
+    if y is not x:
+        if isinstance(y, (tuple, list, dict)):
+            raise TypeError(f"freeze: the model gives a {type(y).__name__}: give one of a single Tensor")
+        if not isinstance(y, Box) or y.gate is None:
+            raise ValueError(f"freeze: {WITHOUT_PATH}")
+        if unbox(y).dtype != values.dtype:
+            raise TypeError(
+                f"freeze: the model gives {unbox(y).dtype} for an example of {values.dtype}: give both one dtype"
+            )
+    return _Translation(x, [] if y is x else Graph(y).nodes)
+
+
+def _other_batch(values):
+    """One sample more, in another order, the values of each in another order too, so that none is new."""
+    more = np.concatenate([values[-1:], values])
+    return np.roll(more.reshape(len(more), -1), 1, axis=1).reshape(more.shape)
+
+
+def _first_difference(calls, others):
+    """What a step is called that differs between two programs; None where none does."""
+    for (name, arguments), (other, other_arguments) in zip(calls, others, strict=False):
+        same = name == other and len(arguments) == len(other_arguments)
+        if not (same and all(map(_equal, arguments, other_arguments))):
+            return arguments[0] if isinstance(arguments[0], str) else name
+    return None if len(calls) == len(others) else "the number of steps"
+
+
+def _equal(a, b):
+    if isinstance(a, (np.ndarray, float)) or isinstance(b, (np.ndarray, float)):
+        a, b = np.asarray(a), np.asarray(b)
+        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    return a == b
 
 
 def _described(value):
@@ -115,32 +164,62 @@ def _evaluated(model, x):
             module.training = mode
 
 
+class _Logged:
+    """A program that remembers what was called: (name, arguments)."""
+
+    def __init__(self, program):
+        self.program = program
+        self.calls = []
+
+    def __getattr__(self, name):
+        def call(*arguments):
+            self.calls.append((name, arguments))
+            return getattr(self.program, name)(*arguments)
+
+        return call
+
+
 class _Translation:
-    """A graph on its way to becoming a program.
+    """A graph as a program.
 
     Attributes:
+        frozen: the result.
+        calls: what made the program, (name, arguments).
         dependent: the nodes that depend on the input, and the input, by their ids, as all here.
-        constants: the values of the others.
+        values: of the nodes, NumPy arrays.
         numbers: the program's values for dependent nodes.
         merged: by a convolution, the batch norm that alone reads it, and weights and bias of both together.
     """
 
-    def __init__(self, x, graph):
-        self.program = PROGRAMS[x.value.dtype.name](x.value.shape[1:])
-        self.samples, *self.input_shape = x.value.shape
+    def __init__(self, x, nodes):
+        program = PROGRAMS[x.value.dtype.name](x.value.shape[1:])
+        self.program = _Logged(program)
+        self.samples, *input_shape = x.value.shape
         self.numbers = {id(x): 0}
         self.steps = []
-        self.nodes = graph.nodes
         self.dependent = {id(x)}
-        self.constants = {}
-        for node in self.nodes:
+        self.values = {}
+        for node in nodes:
             if any(id(source) in self.dependent for source in node.inputs):
                 self.dependent.add(id(node))
-            else:
-                self.constants[id(node)] = node.value
-        readers = Counter(id(source) for node in self.nodes for source in node.inputs)
-        self.merged = {}
-        for norm in self.nodes:
+            # By a copy: the gate may be one of a graph that the user still has a use for.
+            gate = copy.copy(node.gate)
+            inputs = [self.values[id(s)] if isinstance(s, Node) else unbox(s) for s in node.inputs]
+            self.values[id(node)] = np.asarray(gate.forward(*inputs))
+        self.merged = self.batch_norms_to_merge(nodes)
+        if nodes and id(nodes[-1]) not in self.dependent:
+            raise ValueError(f"freeze: {WITHOUT_PATH}")
+        for node in nodes:
+            if id(node) in self.dependent and id(node) not in self.numbers:
+                self.translate(node)
+        self.calls = self.program.calls
+        result = self.values[id(nodes[-1])] if nodes else x.value
+        self.frozen = Frozen(program, tuple(input_shape), result.shape[1:], tuple(self.steps))
+
+    def batch_norms_to_merge(self, nodes):
+        merged = {}
+        readers = Counter(id(source) for node in nodes for source in node.inputs)
+        for norm in nodes:
             conv = norm.inputs[0]
             if (
                 type(norm.gate) is normalise.Standardise
@@ -151,7 +230,8 @@ class _Translation:
             ):
                 weights = self.merged_weights(conv, norm)
                 if all(np.isfinite(values).all() for values in weights):
-                    self.merged[id(conv)] = norm, *weights
+                    merged[id(conv)] = norm, *weights
+        return merged
 
     def merged_weights(self, conv, norm):
         """Weights and bias of a convolution with a batch norm behind it."""
@@ -161,19 +241,15 @@ class _Translation:
             shift = self.constant(norm, 2) - norm.gate.mean * scale
             return w * scale, shift if bias is None else bias * scale + shift
 
-    def frozen(self):
-        last = self.nodes[-1]
-        if id(last) not in self.dependent:
-            raise ValueError("freeze: the model's result does not depend on its input")
-        for node in self.nodes:
-            if id(node) in self.dependent and id(node) not in self.numbers:
-                self.translate(node)
-        return Frozen(self.program, tuple(self.input_shape), last.value.shape[1:], tuple(self.steps))
-
     def translate(self, node):
+        if type(node.gate) in IN_TRAINING:
+            raise TypeError(
+                f"freeze: {node.name} is in training mode: call eval() of its module before freezing"
+            )
         if type(node.gate) not in STEPS:
             raise self.refusal(node, "has no step")
-        if node.value.ndim < 1 or len(node.value) != self.samples:
+        value = self.values[id(node)]
+        if value.ndim < 1 or len(value) != self.samples:
             raise self.refusal(node, "mixes the samples of a batch and has no step")
         name, step = STEPS[type(node.gate)]
         self.steps.append(name)
@@ -197,7 +273,12 @@ class _Translation:
         x = node.inputs[i]
         if id(x) in self.dependent:
             raise self.refusal(node, "of weights that depend on the input has no step")
-        return self.constants[id(x)] if isinstance(x, Node) else unbox(x)
+        value = self.values[id(x)] if isinstance(x, Node) else unbox(x)
+        return float(value) if isinstance(value, int) else value
+
+    def sample(self, node):
+        """The shape of one sample of a node's value."""
+        return self.values[id(node)].shape[1:]
 
     def axes(self, node, axes):
         """Axes of a batch as a range of a sample's."""
@@ -261,7 +342,7 @@ def _standardise(t, node, _):
 
 
 def _layer_norm(t, node, _):
-    if node.gate.dimensions >= node.value.ndim:
+    if node.gate.dimensions > len(t.sample(node)):
         raise t.refusal(node, "over all axes has no step")
     return t.program.layer_norm(t.number(node), t.constant(node, 1), t.constant(node, 2), node.gate.epsilon)
 
@@ -272,7 +353,7 @@ def _pool(t, node, name):
 
 def _reduction(t, node, name):
     number = getattr(t.program, name)(t.number(node), *t.axes(node, node.gate.axes))
-    return t.program.reshape(number, node.value.shape[1:]) if node.gate.keepdims else number
+    return t.program.reshape(number, t.sample(node)) if node.gate.keepdims else number
 
 
 def _softmax(t, node, name):
@@ -280,7 +361,7 @@ def _softmax(t, node, name):
 
 
 def _reshape(t, node, _):
-    return t.program.reshape(t.number(node), node.value.shape[1:])
+    return t.program.reshape(t.number(node), t.sample(node))
 
 
 def _unary(t, node, name):
@@ -297,9 +378,9 @@ def _elu(t, node, name):
 
 def _binary(t, node, name):
     variable = [i for i in (0, 1) if id(node.inputs[i]) in t.dependent]
-    sample = node.value.shape[1:]
+    sample = t.sample(node)
     numbers = [t.number(node, i) for i in variable]
-    if any(tuple(t.program.shape(number)) != sample for number in numbers):
+    if any(tuple(t.program.program.shape(number)) != sample for number in numbers):
         raise t.refusal(node, f"that repeats values to {sample} has no step")
     if len(numbers) == 2:
         return t.program.binary(name, *numbers)
@@ -312,6 +393,7 @@ def _binary(t, node, name):
     return t.program.binary_constant(name, numbers[0], value, constant == 0)
 
 
+IN_TRAINING = (normalise.BatchNorm, Dropout)
 STEPS = {
     convolution.Conv2d: ("conv2d", _conv2d),
     Conv2dMaxPool2d: ("conv2d_max_pool2d", _conv2d_max_pool2d),

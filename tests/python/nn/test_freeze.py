@@ -63,6 +63,7 @@ LAYERS = {
     "batch norm, gelu": lambda: nn.Sequential(with_statistics(nn.BatchNorm2d(3)), nn.GELU()),
     "layer norm": lambda: nn.LayerNorm((8, 3)),
     "dropout": lambda: nn.Sequential(nn.Dropout(0.5), nn.ReLU(), nn.Dropout(0.5)),
+    "nothing but dropout": lambda: nn.Dropout(0.5),
     "residual": lambda: nn.Residual(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())),
     "softmax": nn.Softmax,
     **{c.__name__: c for c in (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU)},
@@ -76,6 +77,7 @@ def test_layers(name):
 
 
 FUNCTIONS = {
+    "nothing": lambda x: x,
     "negative": lambda x: -x,
     "abs": cr.abs,
     "exp": cr.exp,
@@ -268,6 +270,68 @@ def test_models_without_a_step(model, message):
         nn.freeze(model, images(2))
 
 
+@pytest.mark.parametrize("kind", [nn.BatchNorm2d, lambda channels: nn.Dropout(0.5)])
+def test_a_function_of_modules_in_training_mode(kind):
+    module = kind(3)
+    with pytest.raises(TypeError, match=r"^freeze: \w+ is in training mode: call eval\(\) of its module"):
+        nn.freeze(lambda x: module(x), images(2))
+    module.eval()
+    assert_same(lambda x: module(x), images(2))
+
+
+@pytest.mark.parametrize(
+    ("model", "step"),
+    [
+        (lambda x: x * 2.0 if len(x) == 1 else x * 3.0, "multiply"),
+        (lambda x: x * (1.0 / len(x)), "multiply"),
+        (lambda x: cr.tanh(x) if len(x) == 1 else cr.sin(x), "tanh"),
+        (lambda x: x / cr.max(x[:1, :1]).item(), "divide"),
+        (lambda x: x + (x.numpy()[0, 0, 0] > 0.1), "add"),
+        (lambda x: cr.exp(x) if len(x) == 1 else -cr.exp(x), "the number of steps"),
+    ],
+)
+def test_models_that_do_other_things_with_another_batch(model, step):
+    x = images(1)
+    x[0, 0, 0] = [0.0, 0.5, 0.25]
+    x[0, -1, -1, -1] = 9.0
+    with pytest.raises(TypeError, match=f"does other things with another batch: {step} is not the same"):
+        nn.freeze(model, x)
+
+
+def test_a_model_of_one_batch_size():
+    with pytest.raises(
+        TypeError, match=r"^freeze: the model takes the example and not a batch of 2: reshape: "
+    ):
+        nn.freeze(lambda x: cr.reshape(x, (1, 192)), images(1))
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"), [(lambda x: (x, -x), "tuple"), (lambda x: [-x], "list"), (lambda x: {"y": -x}, "dict")]
+)
+def test_several_results(model, kind):
+    with pytest.raises(TypeError, match=f"^freeze: the model gives a {kind}: give one of a single Tensor"):
+        nn.freeze(model, images(1))
+
+
+def test_the_users_own_graph_is_left_as_it_was():
+    w = cr.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    s = cr.exp(w)
+    loss = cr.sum(s * 2.0)
+    expected = 2 * np.exp([1.0, 2.0, 3.0], dtype=np.float32)
+    w.data *= 2.0  # exp has kept its value alone
+    frozen = nn.freeze(lambda x: x * s, np.ones((1, 3), np.float32))
+    np.testing.assert_allclose(frozen(np.ones((1, 3), np.float32))[0], np.exp([2.0, 4.0, 6.0]), rtol=1e-6)
+    loss.backward()
+    np.testing.assert_allclose(w.grad.numpy(), expected, rtol=1e-6)
+
+
+def test_lists_and_large_integers():
+    for dtype in (np.float32, np.float64):
+        frozen = nn.freeze(lambda x: x * 2**64, np.ones((1, 2), dtype))
+        y = frozen([[1.0, 0.5]])
+        assert y.dtype == dtype and y.tolist() == [[2.0**64, 2.0**63]]
+
+
 @pytest.mark.parametrize(
     "model",
     [
@@ -296,7 +360,20 @@ def test_examples_that_are_none(example, error, message):
         nn.freeze(nn.ReLU(), example)
 
 
-@pytest.mark.parametrize("model", [lambda x: x, lambda x: 1.0, lambda x: cr.tensor(np.ones(2, np.float32))])
+def under_no_grad(x):
+    with cr.no_grad():
+        return -x
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        under_no_grad,
+        lambda x: cr.tanh(x).detach(),
+        lambda x: 1.0,
+        lambda x: cr.tensor(np.ones(2, np.float32)),
+    ],
+)
 def test_results_that_do_not_depend_on_the_input(model):
     with pytest.raises(ValueError, match=r"^freeze: the model's result does not depend on its input"):
         nn.freeze(model, images(1))
