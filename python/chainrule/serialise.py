@@ -113,13 +113,12 @@ def _check_names(path) -> None:
         header = file.read(int.from_bytes(file.read(8), "little"))
 
     def pairs(entries):
-        names = [name for name, _ in entries]
-        twice = (
-            sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-        )
-        if twice:
-            raise DamagedFileError(f"damaged: its header has {twice[0]!r} twice")
-        return dict(entries)
+        found = {}
+        for name, value in entries:
+            if name in found:
+                raise DamagedFileError(f"damaged: its header has {name!r} twice")
+            found[name] = value
+        return found
 
     json.loads(header, object_pairs_hook=pairs)
 

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -173,6 +174,17 @@ def test_a_hostile_file_is_one_clear_line(tmp_path, name):
     with pytest.raises(ValueError, match=f"^load: {path}: damaged") as caught:
         cr.load(path)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_names_are_compared_in_a_time_that_grows_as_their_number(tmp_path):
+    # Compared pair by pair, they would take minutes.
+    empty = entry(shape=[0], offsets=[0, 0])
+    names = [*range(150_000), 149_999]
+    (tmp_path / "s").write_bytes(file("{" + ", ".join(f'"{name}": {empty}' for name in names) + "}"))
+    started = time.perf_counter()
+    with pytest.raises(ValueError, match="damaged: its header has '149999' twice"):
+        cr.load(tmp_path / "s")
+    assert time.perf_counter() - started < 30
 
 
 def test_the_file_that_the_hostile_ones_vary_is_fine(tmp_path):

@@ -171,6 +171,37 @@ def test_a_failure_while_a_file_is_replaced_leaves_the_old_one(tmp_path, monkeyp
     assert contents(tmp_path) == {"file": b"old"}
 
 
+WRITER = """
+import sys
+from pathlib import Path
+from chainrule.files import replace_file
+for _ in range(200):
+    replace_file(Path(sys.argv[1]), sys.argv[2].encode() * int(sys.argv[3]))
+"""
+
+
+def test_several_writers_of_one_file_never_leave_a_part(tmp_path):
+    path, contents_of = tmp_path / "file", {}
+    writers = []
+    for letter, count in (("a", 300_000), ("b", 70_000), ("c", 3)):
+        contents_of[letter] = letter.encode() * count
+        writers.append(subprocess.Popen([sys.executable, "-c", WRITER, str(path), letter, str(count)]))
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            content = path.read_bytes()
+            seen.add(content[:1])
+            assert content == contents_of[content[:1].decode()]
+    assert [writer.wait() for writer in writers] == [0, 0, 0] and len(seen) > 1
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_killed_writer_left_is_written_over(tmp_path):
+    (tmp_path / ".file.new").write_bytes(b"a part of a long content")
+    replace_file(tmp_path / "file", b"new")
+    assert contents(tmp_path) == {"file": b"new"}
+
+
 def test_an_interruption_right_after_the_renaming_still_finds_the_run(tmp_path, monkeypatch):
     real = os.rename
 
