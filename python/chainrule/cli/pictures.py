@@ -10,7 +10,6 @@ import numpy as np
 from chainrule.cli.errors import CommandError
 from chainrule.cli.report import MOST_CONFUSED, MOST_MAPS, curves_of, feature_rows, first_weights
 from chainrule.cli.subject import Example, Subject
-from chainrule.nn import MaxPool2d
 from chainrule.train import RunFolder, read_checkpoint
 from chainrule.train.run_folder import CHECKPOINT
 from chainrule.view import (
@@ -21,6 +20,7 @@ from chainrule.view import (
     confusion_matrix,
     cut,
     exciting_patches,
+    explanations,
     feature_maps,
     overlay,
     sight,
@@ -35,7 +35,7 @@ MOST_UNITS = 8  # rows of patches
 PATCHES = 8  # of each unit
 CONTRAST = 0.995  # the share of a gradient's values within black and white
 
-RULES = {"gradient": "gradient", "deconvnet": "deconvnet", "guided": "guided\nbackpropagation"}
+HEADS = {"gradient": "gradient", "deconvnet": "deconvnet", "guided": "guided\nbackpropagation"}
 
 
 def filters_of(subject: Subject, arguments: argparse.Namespace) -> np.ndarray:
@@ -118,36 +118,36 @@ def explanation_of(subject: Subject, arguments: argparse.Namespace) -> np.ndarra
     layer, unit = arguments.layer or "", _class_asked(subject, arguments)
     if arguments.layer is not None:
         unit = _checked_unit(subject, layer, arguments.unit)
-    kinds = [type(module) for _, module in subject.model.named_modules()]
-    pooled = MaxPool2d in kinds
-    rows = []
+    rows, found = [], {}
     for example in subject.examples(arguments.images, arguments.invert):
-        row = [Picture(example.pixels, *_caption(subject, example, layer, unit))]
-        for switches in (True, False) if pooled else (True,):
-            for rule in RULES:
-                try:
-                    signal = backproject(
-                        subject.model, example.input, rule, switches=switches, layer=layer, unit=unit
-                    )
-                except ValueError as error:
-                    raise CommandError(f"view explain: {subject.title}: {error}") from None
-                row.append(Picture(signed_pixels(subject.as_image(signal), CONTRAST)))
-        rows.append(row)
+        try:
+            found = explanations(subject.model, example.input, layer=layer, unit=unit)
+        except ValueError as error:
+            raise CommandError(f"view explain: {subject.title}: {error}") from None
+        signals = [Picture(signed_pixels(subject.as_image(signal), CONTRAST)) for signal in found.values()]
+        rows.append([Picture(example.pixels, *_caption(subject, example, layer, unit)), *signals])
+    rules, pooled = list(dict.fromkeys(rule for rule, _ in found)), any(not switches for _, switches in found)
     what = (
         "a class\u2019s score" if not layer else f"{'a unit' if unit is None else f'unit {unit}'} of {layer}"
     )
-    note = (
-        f"What {what} sends back to the image: mid-gray is 0. The three differ in what relu lets back: the gradient "
-        "where its input was positive, deconvnet (Zeiler and Fergus, 2014) what is positive on the way back, guided "
-        "backpropagation (Springenberg et al., 2015) where both hold."
-    )
+    note = f"What {what} sends back to the image: mid-gray is 0. "
+    if len(rules) > 1:
+        note += (
+            "The three differ in what relu lets back: the gradient where its input was positive, deconvnet (Zeiler and "
+            "Fergus, 2014) what is positive on the way back, guided backpropagation (Springenberg et al., 2015) where "
+            "both hold."
+        )
+    else:
+        note += (
+            "Deconvnet and guided backpropagation differ from the gradient at relu, and none lies on the way."
+        )
     if pooled:
         note += " Switches tell max-pooling where its maxima were; without them its pixels get equal shares."
-    heads = list(RULES.values())
-    groups = [("", 1), ("with pooling switches", 3), ("without switches", 3)] if pooled else []
+    heads, count = [HEADS[rule] for rule in rules], len(rules)
+    groups = [("", 1), ("with pooling switches", count), ("without switches", count)] if pooled else []
     return sheet(
         rows,
-        title=f"Three ways back to the image: {subject.title}",
+        title=f"{'Three ways' if count > 1 else 'The way'} back to the image: {subject.title}",
         note=note,
         heads=["image", *heads, *(heads if pooled else [])],
         groups=groups,
@@ -158,6 +158,7 @@ def explanation_of(subject: Subject, arguments: argparse.Namespace) -> np.ndarra
 def patches_of(subject: Subject, arguments: argparse.Namespace) -> np.ndarray:
     """For some units of a layer the patches that excite them most, and what guided backpropagation says of each."""
     subject.require_images("patches")
+    subject.require_pixels("patches")
     if arguments.layer is None:
         subject.require_maps("patches", "name a layer of units with --layer")
     layer = arguments.layer or subject.stage_in_the_middle().layer

@@ -14,7 +14,7 @@ from chainrule.cli.images import read_image
 from chainrule.data import Dataset, Whiten
 from chainrule.nn import Module, observe
 from chainrule.train import Checkpoint, RunFolder, Trained
-from chainrule.train.build import MODELS, load_data, normalised
+from chainrule.train.build import MODELS, load_data, model_title, normalised
 from chainrule.train.config import with_absolute_paths
 from chainrule.train.evaluate import scores_of
 from chainrule.view import activations, to_pixels
@@ -97,7 +97,7 @@ class Subject:
     def title(self) -> str:
         """The run's data set and model, for headings."""
         settings = self.checkpoint.settings
-        return f"{settings.data_name}, {MODELS[settings.model].title}"
+        return f"{settings.shown_data}, {model_title(settings)}"
 
     @cached_property
     def data(self) -> Dataset:
@@ -114,6 +114,14 @@ class Subject:
             raise CommandError(
                 f"view {kind}: the run was trained on vectors of {self.checkpoint.image_shape[0]} features: there are "
                 "no images to show"
+            )
+
+    def require_pixels(self, kind: str) -> None:
+        """Errors: CommandError where the model takes principal components, which are nowhere in the image."""
+        if isinstance(self.trained.normaliser, Whiten):
+            raise CommandError(
+                f"view {kind}: {self.title}: the inputs are whitened, so that no part of them is a part of the image: "
+                "view filters shows what the first layer looks for"
             )
 
     def pixels(self, images: np.ndarray) -> np.ndarray:

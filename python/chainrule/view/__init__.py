@@ -4,7 +4,7 @@ This module needs NumPy alone; `plots`, `sheet`, `png` and `report` need what th
 by name.
 """
 
-from chainrule.view.attribution import backproject, saliency
+from chainrule.view.attribution import backproject, explanations, saliency, side_by_side
 from chainrule.view.class_map import class_activation_map
 from chainrule.view.confusion import confusion_matrix, precision_recall
 from chainrule.view.layers import activations, feature_maps
@@ -32,6 +32,7 @@ __all__ = [
     "confusion_matrix",
     "cut",
     "exciting_patches",
+    "explanations",
     "feature_maps",
     "filters",
     "heat",
@@ -39,6 +40,7 @@ __all__ = [
     "precision_recall",
     "resize",
     "saliency",
+    "side_by_side",
     "sight",
     "signed_pixels",
     "templates",

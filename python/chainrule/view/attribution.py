@@ -28,6 +28,7 @@ from chainrule.view.layers import (
     require_ran,
     unit_index,
 )
+from chainrule.view.pictures import signed_pixels, tile
 
 RULES: dict[str, Callable | None] = {
     "gradient": None,  # the gates' own
@@ -67,7 +68,7 @@ def backproject(
 
     Errors: TypeError for an image that is no floats; ValueError for an unknown rule or layer, a unit or place that
     the layer does not have, a layer without a path to the image, a rule for relu where the path has none, and relu
-    within another gate (`conv2d_relu`), which these rules do not reach.
+    within another gate (`conv2d_relu`, `batch_norm(..., activation="relu")`), which these rules do not reach.
 
     >>> import chainrule as cr, numpy as np
     >>> net = cr.nn.Sequential(cr.nn.Linear(2, 2, rng=0), cr.nn.ReLU(), cr.nn.Linear(2, 1, rng=0))
@@ -87,6 +88,85 @@ def backproject(
     _give_rules(name, output, rule, switches)
     output.backward(seed)
     return np.zeros_like(image) if x.grad is None else x.grad.numpy()[0]
+
+
+def explanations(
+    model: Module,
+    image: np.ndarray,
+    *,
+    layer: str = "",
+    unit: int | None = None,
+    place: tuple[int, int] | None = None,
+) -> dict[tuple[str, bool], np.ndarray]:
+    """What one unit sends back to the image under every rule that tells something of this net.
+
+    Args: as `backproject`.
+
+    Returns: {(rule, switches): an array of the image's shape and dtype}, in the order in which they are looked at:
+    gradient, deconvnet and guided with switches, then without. Those without are left out where no max-pooling leads
+    to the unit, deconvnet and guided where no relu does.
+
+    Errors: as `backproject`.
+
+    >>> import chainrule as cr, numpy as np
+    >>> net = cr.nn.Sequential(cr.nn.Linear(2, 2, rng=0), cr.nn.ReLU(), cr.nn.Linear(2, 1, rng=0))
+    >>> list(explanations(net, np.ones(2, np.float32)))
+    [('gradient', True), ('deconvnet', True), ('guided', True)]
+    """
+    name = "explanations"
+    image = as_inputs(name, image, batch=False)
+    output = _output(name, model, tensor(image[None], requires_grad=True), layer)
+    gates = [node.gate for node in Graph(output).nodes]
+    rules = RULES if any(map(_rectifies, gates)) else ["gradient"]
+    pooled = any(type(gate) is MaxPool2d or _is_global_max_pool(gate) for gate in gates)
+    return {
+        (rule, switches): backproject(
+            model, image, rule, switches=switches, layer=layer, unit=unit, place=place
+        )
+        for switches in ((True, False) if pooled else (True,))
+        for rule in rules
+    }
+
+
+def side_by_side(
+    model: Module,
+    image: np.ndarray,
+    *,
+    layer: str = "",
+    unit: int | None = None,
+    place: tuple[int, int] | None = None,
+    share: float = 0.995,
+    zoom: int = 1,
+) -> np.ndarray:
+    """The gradient, the deconvnet and guided backpropagation of one unit beside each other, as one image.
+
+    A row with pooling switches, and one without where the net max-pools; see `explanations`. In each picture 0 is
+    mid-gray, on a scale of its own. Springenberg et al., 2015, figures 3 and 4.
+
+    Args:
+        image: (height, width, channels) as the model takes it, floats; 1 or 3 channels.
+        share: which share of the values lies within black and white.
+        zoom: pixels along each side of an image's pixel.
+        model, layer, unit, place: as `backproject`.
+
+    Returns: (height, width, channels) uint8, of one or two rows of pictures with a white line between.
+
+    Errors: as `backproject`; ValueError for an image of another shape.
+
+    >>> import chainrule as cr, numpy as np
+    >>> conv = cr.nn.Conv2d(3, 4, 3, padding=1, rng=0)
+    >>> net = cr.nn.Sequential(conv, cr.nn.ReLU(), cr.nn.MaxPool2d(2), cr.nn.GlobalAvgPool2d())
+    >>> side_by_side(net, np.ones((8, 8, 3), np.float32)).shape  # 3 pictures in a row, 2 rows
+    (17, 26, 3)
+    """
+    image = as_inputs("side_by_side", image, batch=False)
+    if image.ndim != 3 or image.shape[2] not in (1, 3):
+        raise ValueError(
+            f"side_by_side: image {image.shape}: give (height, width, channels) of 1 or 3 channels"
+        )
+    found = explanations(model, image, layer=layer, unit=unit, place=place)
+    pictures = np.array([signed_pixels(signal, share) for signal in found.values()])
+    return tile(pictures, columns=len({rule for rule, _ in found}), zoom=zoom)
 
 
 def saliency(model: Module, image: np.ndarray, unit: int | None = None) -> np.ndarray:
@@ -139,7 +219,7 @@ def _give_rules(name: str, output: Tensor, rule: str, switches: bool) -> None:
     """Other backward rules for the gates that made this output: they are of this one graph."""
     gates = [node.gate for node in Graph(output).nodes]
     if RULES[rule] is not None:
-        fused = [gate for gate in gates if getattr(gate, "relu", False)]
+        fused = [gate for gate in gates if _rectifies(gate) and type(gate) is not Relu]
         if fused:
             raise ValueError(
                 f"{name}: relu is part of a {type(fused[0]).__name__} gate, which has no {rule} rule: apply it by "
@@ -156,8 +236,16 @@ def _give_rules(name: str, output: Tensor, rule: str, switches: bool) -> None:
         for gate in gates:
             if type(gate) is MaxPool2d:
                 _set_rule(gate, _share_out)
-            elif type(gate) is Max and gate.axes == (1, 2):
+            elif _is_global_max_pool(gate):
                 _set_rule(gate, _share_out_globally)
+
+
+def _is_global_max_pool(gate: Gate) -> bool:
+    return type(gate) is Max and gate.axes == (1, 2)
+
+
+def _rectifies(gate: Gate) -> bool:
+    return type(gate) is Relu or getattr(gate, "relu", False) or getattr(gate, "activation", None) == "relu"
 
 
 def _set_rule(gate: Gate, rule: Callable) -> None:

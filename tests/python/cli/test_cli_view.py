@@ -86,6 +86,8 @@ def picture(folder, name):
         ("lenet", ["explain", "0", "--layer", "layers.4"]),
         ("lenet", ["explain", "0", "--layer", "layers.8", "--unit", "119"]),
         ("mlp", ["explain", "0"]),
+        ("tanh", ["explain", "0", "1"]),  # without relu there is the gradient alone
+        ("lenet", ["explain", "0", "--layer", "layers.0"]),
         ("lenet", ["patches"]),
         ("allcnn", ["patches", "--layer", "features.1", "--unit", "95"]),
         ("tanh", ["patches", "--layer", "layers.1"]),
@@ -221,13 +223,16 @@ def test_view_help_lists_every_kind(command):
         ),
         ("lenet", ["explain", "0", "--layer", "layers.4", "--unit", "-1"], "argument --unit: "),
         ("lenet", ["explain", "0", "--layer", "layers.4", "--unit", "x"], "'x' is no number of a unit"),
-        ("lenet", ["explain", "0", "--layer", "layers.0"], "no relu leads to this unit"),
         (
             "lenet",
             ["explain", "0", "--layer", "layers.4", "--class", "1"],
             "class: a class is a unit of the last layer",
         ),
-        ("tanh", ["explain", "0"], "view explain: gray, LeNet-5: backproject: no relu leads to this unit"),
+        (
+            "whitened",
+            ["patches", "--layer", "layers.1"],
+            "view patches: gray, multi-layer perceptron: the inputs are whitened",
+        ),
         ("lenet", ["patches", "--unit", "16"], "unit: 16: layers.4 has units 0 to 15"),
         ("lenet", ["patches", "--layer", "x"], "layer: 'x' is not one of"),
         (

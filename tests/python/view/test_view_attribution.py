@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.view import backproject, saliency
+from chainrule.view import backproject, explanations, saliency, side_by_side, signed_pixels
 
 RULES = ("gradient", "deconvnet", "guided")
 
@@ -318,6 +318,63 @@ def test_relu_out_of_reach_is_refused():
     with pytest.raises(ValueError, match="backproject: layer 'conv' did not run by itself"):
         backproject(Fused(), image(), layer="conv")
     assert backproject(Fused(), image()).any()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_relu_within_batch_norm_is_refused(training):
+    class Fused(nn.Module):
+        def __init__(self):
+            self.conv, self.norm = nn.Conv2d(3, 4, 3, rng=0), nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            return cr.global_average_pool2d(self.norm.forward_relu(cr.relu(self.conv(x))))
+
+    for rule in ("guided", "deconvnet"):
+        with pytest.raises(ValueError, match=f"relu is part of a \\w+ gate, which has no {rule} rule"):
+            backproject(Fused().train(training), image(), rule)
+    assert backproject(Fused(), image()).any()
+
+
+# ---- All of them together ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "keys"),
+    [
+        (net(nn.MaxPool2d(2)), [(rule, switches) for switches in (True, False) for rule in RULES]),
+        (net(nn.AvgPool2d(2)), [(rule, True) for rule in RULES]),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 3, rng=0), nn.GlobalMaxPool2d()),
+            [("gradient", True), ("gradient", False)],
+        ),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, rng=0), nn.GlobalAvgPool2d()), [("gradient", True)]),
+    ],
+    ids=["pooled", "averaged", "without relu", "neither"],
+)
+def test_explanations_are_those_that_tell_something(model, keys):
+    x = image(3)
+    found = explanations(model, x, unit=1)
+    assert list(found) == keys
+    for (rule, switches), signal in found.items():
+        np.testing.assert_array_equal(signal, backproject(model, x, rule, switches=switches, unit=1))
+
+
+def test_side_by_side_is_one_image_of_all():
+    model, x = net(nn.MaxPool2d(2)), image(4)
+    sheet = side_by_side(model, x, unit=2, zoom=3, share=1.0)
+    assert sheet.shape == (2 * 24 + 1, 3 * 24 + 2, 3) and sheet.dtype == np.uint8
+    for row, switches in enumerate((True, False)):
+        for column, rule in enumerate(RULES):
+            part = sheet[row * 25 : row * 25 + 24, column * 25 : column * 25 + 24]
+            expected = signed_pixels(backproject(model, x, rule, switches=switches, unit=2))
+            np.testing.assert_array_equal(part, expected.repeat(3, axis=0).repeat(3, axis=1))
+    assert (sheet[24] == 255).all() and (sheet[:, 24] == 255).all()
+    inner = side_by_side(model, x, layer="3", unit=5, place=(1, 1))
+    assert inner.shape == (17, 26, 3)  # its path has relu and pooling too
+    with pytest.raises(ValueError, match=r"side_by_side: image \(6,\): give \(height, width, channels\)"):
+        side_by_side(nn.Sequential(nn.Linear(6, 2)), np.zeros(6, np.float32))
+    with pytest.raises(ValueError, match="unit 9: the layer has units 0 to 3"):
+        side_by_side(model, x, unit=9)
 
 
 def test_an_output_without_a_path_to_the_image_is_refused():
