@@ -95,4 +95,7 @@ def write_kept(folder: Path, result: dict[str, Any], run: Path) -> None:
         }
         replace_file(folder / "metrics.csv", (run / "metrics.csv").read_bytes())
         replace_file(folder / "settings.toml", tomli_w.dumps(settings).encode())
+    else:  # it failed before its first epoch: those of an earlier run say nothing of it
+        for name in ("metrics.csv", "settings.toml"):
+            (folder / name).unlink(missing_ok=True)
     replace_file(folder / "result.json", (json.dumps(result, indent=2) + "\n").encode())

@@ -16,7 +16,7 @@ else:
 HERE = Path(__file__).resolve().parent
 ROWS = HERE / "rows.toml"
 ENGINES = ("chainrule", "torch")
-DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10 (JPEG copy)", "digits": "UCI digits"}
+DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "UCI digits"}
 
 
 class ResultsError(Exception):
@@ -56,6 +56,11 @@ class Row:
     def data(self) -> str:
         """The data set's name in settings."""
         return self.values().get("data", "digits")
+
+    @property
+    def data_title(self) -> str:
+        """What tables call the data set."""
+        return self.values().get("data-title", DATA.get(self.data, self.data))
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
     python results/run.py [ROW ...] --mnist DIR --cifar10 DIR
 
-Without names every row runs that has no kept result yet. A row that was interrupted goes on where it stopped, and the
-time of all parts counts. Run folders, with checkpoints, lie in runs/results/ROW; what is kept of them in
-results/metrics/ROW: metrics.csv, settings.toml and result.json. The table is written anew at the end.
+Without names every row runs that has not come to its end yet. One that was interrupted, or failed after a checkpoint,
+goes on from there, and the time of all parts counts. Run folders, with checkpoints, lie in runs/results/ROW; what is
+kept of them in results/metrics/ROW: metrics.csv, settings.toml and result.json. The table is written anew at the end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import table
 from kept import read_kept, read_metrics, write_kept
 from machine import machine, versions
 from process import INTERRUPTED, Part, read_parts, run_part
-from rows import DATA, HERE, ROWS, ResultsError, Row, chosen, read_rows, read_toml
+from rows import HERE, ROWS, ResultsError, Row, chosen, read_rows, read_toml
 
 WORK = HERE.parent / "runs" / "results"
 METRICS = HERE / "metrics"
@@ -37,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--mnist", metavar="DIR", help="the folder with MNIST's files")
     parser.add_argument("--cifar10", metavar="DIR", help="the folder with CIFAR-10's binary files")
     parser.add_argument("--threads", metavar="N", type=int, default=2, help="(default: 2)")
-    parser.add_argument("--again", action="store_true", help="train rows anew that have a kept result")
+    parser.add_argument(
+        "--again", action="store_true", help="train rows anew that have a kept result, or failed"
+    )
     parser.add_argument("--work", metavar="DIR", type=Path, default=WORK, help=argparse.SUPPRESS)
     parser.add_argument("--metrics", metavar="DIR", type=Path, default=METRICS, help=argparse.SUPPRESS)
     parser.add_argument("--file", metavar="FILE", type=Path, default=ROWS, help=argparse.SUPPRESS)
@@ -83,7 +85,7 @@ def lacking(row: Row, roots: Mapping[str, str | None]) -> str:
         root = roots[row.data]
         name = row.data.upper()
         if root is None:
-            return f"it needs {DATA[row.data]}: give its folder as {name}=DIR with make, --{row.data} DIR without"
+            return f"it needs {row.data_title}: give its folder as {name}=DIR with make, --{row.data} DIR without"
         if not Path(root).is_dir():
             return f"{name}: {root} is no folder"
     if row.engine == "torch" and importlib.util.find_spec("torch") is None:
@@ -101,13 +103,13 @@ def train(row: Row, root: str | None, options: argparse.Namespace) -> bool:
     """Train a row to its end and keep its result, or that it failed. Returns whether it did not."""
     work = options.work / row.name
     folder, notes = work / "run", work / "parts.json"
-    if options.again and done(options.metrics / row.name):
+    if options.again and (options.metrics / row.name / "result.json").exists():
         (options.metrics / row.name / "result.json").unlink()
         shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True, exist_ok=True)
-    goes_on = row.engine == "chainrule" and (folder / "checkpoint.safetensors").exists()
+    goes_on = can_go_on(row, folder)
     if not goes_on:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)  # the notes of its time too
+    work.mkdir(parents=True, exist_ok=True)
     print(f"{row.name}: {'goes on' if goes_on else 'begins'}", flush=True)
     # The end of a process may have been missed though it trained to the end.
     if (
@@ -122,10 +124,16 @@ def train(row: Row, root: str | None, options: argparse.Namespace) -> bool:
             for path in filter(None, (root, str(work))):
                 reason = reason.replace(path, "DIR")
             keep(row, folder, read_parts(notes), options, reason)
-            shutil.rmtree(work)
+            if not can_go_on(row, folder):
+                shutil.rmtree(work)
             return False
     keep(row, folder, read_parts(notes), options)
     return True
+
+
+def can_go_on(row: Row, folder: Path) -> bool:
+    """Whether a run that has not come to its end goes on from a checkpoint. PyTorch's begin anew."""
+    return row.engine == "chainrule" and (folder / "checkpoint.safetensors").exists()
 
 
 def command(row: Row, root: str | None, folder: Path, threads: int, goes_on: bool) -> list[str]:

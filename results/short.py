@@ -14,17 +14,18 @@ import csv
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rows import HERE, ResultsError
+from rows import HERE, ResultsError, read_rows
 
 from chainrule.data import load_digits
 from chainrule.files import replace_file
 from chainrule.train import Callback, EpochRecord, Job, TrainSettings
 from chainrule.train.config import read_config
+from chainrule.train.settings import hyphened
 
 CURVES = HERE / "curves"
 FIELDS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -38,11 +39,13 @@ class Short:
         enlarge: how many times the digits' sides are taken.
         images: how many train.
         changes: settings by name, over the row's.
-        loss: how far the training loss of an epoch may be from the stored one, as a share of it.
-        points: how far the test accuracy may be, in points.
+        loss: how far the training loss of each epoch may be from the stored one, as a share of it.
+        points: how far the test accuracy after the last may be, in points. After the first it swings: the running
+            values of batch norm have not settled.
 
-    The two are about three times the greatest differences found between instruction sets and numbers of threads: none
-    for the models without convolutions, more for deep nets with batch norm on few images, most in bfloat16.
+    The two are about three times the greatest differences found between instruction sets and machines: none for the
+    models without convolutions, more for deep nets with batch norm on few images, most in bfloat16. Accuracies of 355
+    test images that a net has hardly learned to tell apart swing more than the loss does.
     """
 
     enlarge: int
@@ -52,49 +55,32 @@ class Short:
     points: float
 
 
+ALL_CNN = {"epochs": 2, "batch_size": 16, "lr": 0.02, "flip": "none", "precision": "float32"}
+NIN = ALL_CNN | {"translate": 1}
+
 SHORT = {
     "svm-mnist": Short(1, 1442, {"epochs": 3, "batch_size": 20}, 0.002, 0.6),
     "softmax-mnist": Short(1, 1442, {"epochs": 3, "batch_size": 20}, 0.002, 0.6),
     "two-layer-mnist": Short(1, 1442, {"epochs": 3, "batch_size": 32, "hidden": (100,)}, 0.002, 0.6),
     # At a learning rate of 0.03 a last bit decided when the loss left its first plateau.
-    "lenet5-mnist": Short(
-        2, 1442, {"epochs": 4, "batch_size": 16, "lr": 0.01, "translate": 1}, loss=0.01, points=1
-    ),
+    "lenet5-mnist": Short(2, 1442, {"epochs": 4, "batch_size": 16, "lr": 0.01, "translate": 1}, 0.01, 1),
     "nin-mnist": Short(
-        1,
-        720,
-        {"epochs": 2, "batch_size": 16, "lr": 0.02, "translate": 1, "dropout": 0.1},
-        loss=0.015,
-        points=9,
+        1, 720, {"epochs": 2, "batch_size": 16, "lr": 0.02, "translate": 1, "dropout": 0.1}, 0.006, 6
     ),
     "fast-cifar10": Short(
         4,
         512,
         {"epochs": 2, "batch_size": 64, "lr": 0.1, "warmup": 1.0, "precision": "float32", "tta": "none"},
-        loss=0.01,
-        points=7,
+        0.005,
+        10,
     ),
-    "all-cnn-c-cifar10": Short(
-        2,
-        512,
-        {"epochs": 2, "batch_size": 16, "lr": 0.02, "flip": "none", "precision": "float32"},
-        loss=0.01,
-        points=3,
-    ),
-    "nin-cifar10": Short(
-        1,
-        720,
-        {
-            "epochs": 2,
-            "batch_size": 16,
-            "lr": 0.02,
-            "flip": "none",
-            "translate": 1,
-            "precision": "float32",
-        },
-        loss=0.01,
-        points=6,
-    ),
+    "all-cnn-c-cifar10": Short(2, 512, ALL_CNN, 0.006, 3.5),
+    "nin-cifar10": Short(1, 720, NIN, 0.006, 8.5),
+    "base-c-cifar10": Short(2, 512, ALL_CNN, 0.003, 3),
+    "strided-cnn-c-cifar10": Short(2, 512, ALL_CNN, 0.003, 4.5),
+    "convpool-cnn-c-cifar10": Short(2, 512, ALL_CNN, 0.008, 12),
+    "nin-fully-connected-cifar10": Short(1, 720, NIN, 0.018, 4),
+    "nin-fully-connected-dropout-cifar10": Short(1, 720, NIN, 0.006, 5),
 }
 
 
@@ -116,8 +102,12 @@ def train(name: str, folder: Path) -> list[dict[str, float]]:
 
 
 def settings(name: str) -> dict[str, Any]:
-    """The row's settings with the changes."""
-    return read_config(str(HERE / "runs" / f"{name}.toml")) | SHORT[name].changes
+    """The row's settings, its flags among them, with the changes."""
+    row = read_rows()[0][name]
+    kinds = {f"--{hyphened(f.name)}": (f.name, f.metadata["kind"]) for f in fields(TrainSettings)}
+    flags = dict(zip(row.arguments[::2], row.arguments[1::2], strict=True))
+    given = {kinds[flag][0]: kinds[flag][1].from_text(text) for flag, text in flags.items()}
+    return read_config(str(row.settings)) | given | SHORT[name].changes
 
 
 def data(short: Short, folder: Path) -> str:
@@ -150,13 +140,12 @@ def store(name: str, curve: Sequence[dict[str, float]]) -> None:
 
 
 def differences(curve: Sequence[dict], other: Sequence[dict]) -> tuple[float, float]:
-    """The greatest difference of training losses, as a share, and of test accuracies, in points; infinite for other
-    epochs."""
-    if len(curve) != len(other):
+    """The greatest difference of training losses, as a share, and that of the last test accuracies, in points; infinite
+    for other epochs."""
+    if not curve or len(curve) != len(other):
         return float("inf"), float("inf")
-    pairs = list(zip(curve, other, strict=True))
-    loss = max(abs(a["train_loss"] / b["train_loss"] - 1) for a, b in pairs)
-    return loss, max(100 * abs(a["test_accuracy"] - b["test_accuracy"]) for a, b in pairs)
+    loss = max(abs(a["train_loss"] / b["train_loss"] - 1) for a, b in zip(curve, other, strict=True))
+    return loss, 100 * abs(curve[-1]["test_accuracy"] - other[-1]["test_accuracy"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -175,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             last = curve[-1]
             print(
                 f"{name:<20} loss {last['train_loss']:.4f}, test accuracy {100 * last['test_accuracy']:.1f} %; "
-                f"from the stored curve: losses {100 * loss:.3f} %, test accuracies {points:.2f} points",
+                f"from the stored curve: losses {100 * loss:.3f} %, test accuracy {points:.2f} points",
                 flush=True,
             )
     except ResultsError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kept import Kept, read_kept
-from rows import DATA, HERE, ResultsError, Row, read_rows
+from rows import HERE, ResultsError, Row, read_rows
 
 from chainrule.files import replace_file
 
@@ -85,7 +85,7 @@ def results_table(rows: Sequence[Row], kept: Mapping[str, Kept | None]) -> str:
 
 
 def result_line(row: Row, run: Kept | None) -> list[str]:
-    title = f"{row.title}, {DATA.get(row.data, row.data)}"
+    title = f"{row.title}, {row.data_title}"
     to_reach = wanted(row)
     if run is None:
         return [f"`{row.name}`", title, *["-"] * 6, row.paper or "-", to_reach, "not run yet"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import run
 from kept import read_kept
-from process import read_parts, run_part
+from process import Part, read_parts, run_part, write_parts
 
 RESULTS = Path(run.__file__).parent
 ROW = '[row.{0}]\ntitle = "t"\ntable = "figures"\n'
@@ -102,6 +102,51 @@ def test_a_row_that_fails_is_kept_as_such(rows_file, results, tmp_path):
     rows_file(ROW.format("tiny"), tiny=TINY.format(1))
     assert results()[0] == 0  # it begins anew
     assert read_kept(tmp_path / "metrics" / "tiny").done
+
+
+def test_a_row_that_fails_with_a_checkpoint_keeps_it_and_goes_on(rows_file, results, tmp_path):
+    rows_file(ROW.format("tiny"), tiny=TINY.format(1))
+    assert results("tiny")[0] == 0
+    rows_file(ROW.format("tiny"), tiny=TINY.format(2))
+    run_folder, kept = tmp_path / "work" / "tiny" / "run", tmp_path / "metrics" / "tiny"
+    # As if it had been stopped after the first epoch of two.
+    (kept / "result.json").unlink()
+    written = (run_folder / "settings.toml").read_text()
+    (run_folder / "settings.toml").write_text(written.replace("epochs = 1", "epochs = 2"))
+    before = (run_folder / "checkpoint.safetensors").read_bytes()
+    # No room for the next checkpoint: the name that it is written under is taken by a folder.
+    (blocked := run_folder / ".checkpoint.safetensors.new").mkdir()
+    status, _, errors = results("tiny")
+    assert status == 1 and "cannot be written" in errors and "--resume" in errors
+    assert not read_kept(kept).done and (run_folder / "checkpoint.safetensors").read_bytes() == before
+    blocked.rmdir()
+    status, out, _ = results("tiny")
+    assert status == 0 and "tiny: goes on" in out
+    assert read_kept(kept).done and len(read_kept(kept).history) == 2 and read_kept(kept).result["parts"] == 3
+
+
+def test_a_row_that_failed_begins_anew_where_that_is_asked_for(rows_file, results, tmp_path):
+    rows_file(ROW.format("tiny"), tiny=TINY.format(2))
+    assert results("tiny")[0] == 0
+    rows_file(ROW.format("tiny"), tiny=TINY.format(2) + "lr = 1e38\n")
+    assert results("tiny", "--again")[0] == 1
+    kept = tmp_path / "metrics" / "tiny"
+    # It failed before its first epoch: figures of the run before are none of its own.
+    assert [p.name for p in kept.iterdir()] == ["result.json"]
+    assert not read_kept(kept).done and not read_kept(kept).history
+    rows_file(ROW.format("tiny"), tiny=TINY.format(1))
+    status, out, _ = results("tiny", "--again")
+    assert status == 0 and "tiny: begins" in out and read_kept(kept).result["parts"] == 1
+
+
+def test_the_time_of_a_part_that_is_thrown_away_does_not_count(rows_file, results, tmp_path):
+    rows_file(ROW.format("tiny"), tiny=TINY.format(1))
+    (tmp_path / "work" / "tiny").mkdir(parents=True)  # as a kill before the first checkpoint leaves it
+    write_parts(tmp_path / "work" / "tiny" / "parts.json", [Part(1000.0, 5000.0, None)])
+    status, out, _ = results("tiny")
+    assert status == 0 and "tiny: begins" in out
+    result = read_kept(tmp_path / "metrics" / "tiny").result
+    assert result["parts"] == 1 and result["seconds"] < 100 and result["peak_mb"] < 5000
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ def test_a_short_version_follows_its_stored_curve(name, tmp_path):
     assert points <= short.SHORT[name].points
 
 
-@pytest.mark.parametrize("name", [*LINEAR, "lenet5-mnist"])
+@pytest.mark.parametrize(
+    "name", [*LINEAR, "lenet5-mnist", "nin-mnist", "nin-cifar10", "nin-fully-connected-cifar10"]
+)
 def test_another_learning_rate_leaves_the_curve(name, tmp_path, monkeypatch):
     """The tolerance is not so wide that a slip in the steps would pass."""
     entry = short.SHORT[name]
