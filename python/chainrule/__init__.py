@@ -63,7 +63,7 @@ from chainrule.gates.softmax import log_softmax, logsumexp, softmax
 from chainrule.gates.summation import broadcast_to, sum
 from chainrule.nn.functional_call import functional_call
 from chainrule.precision import autocast
-from chainrule.random import manual_seed
+from chainrule.random import get_rng_state, manual_seed, set_rng_state
 from chainrule.runtime import (
     get_conv_algorithm,
     get_num_threads,
@@ -110,6 +110,7 @@ __all__ = [
     "gelu",
     "get_conv_algorithm",
     "get_num_threads",
+    "get_rng_state",
     "global_average_pool2d",
     "global_max_pool2d",
     "grad",
@@ -157,6 +158,7 @@ __all__ = [
     "save",
     "set_conv_algorithm",
     "set_num_threads",
+    "set_rng_state",
     "show_config",
     "sigmoid",
     "sign",

@@ -11,7 +11,7 @@ from chainrule.cli.subject import Stage, Subject
 from chainrule.data import Dataset, Whiten
 from chainrule.models.classifier import Classifier
 from chainrule.train import EpochRecord, Trained
-from chainrule.train.build import MODELS
+from chainrule.train.build import MODELS, model_title
 from chainrule.train.checkpoint import Checkpoint
 from chainrule.train.config import settings_to_file_values
 from chainrule.train.evaluate import Evaluation, worst_mistakes
@@ -41,7 +41,7 @@ def report_of(checkpoint: Checkpoint, data: Dataset) -> str:
     features, features_note = _features(Subject(trained), data)
     return render_report(
         Report(
-            title=f"{settings.data_name}: {MODELS[settings.model].title}",
+            title=f"{settings.shown_data}: {model_title(settings)}",
             subtitle=f"{len(data.train.labels):,} training and {len(data.test.labels):,} test examples, "
             f"{len(data.classes)} classes"
             + (

@@ -12,12 +12,14 @@ from typing import Any
 
 import chainrule
 from chainrule.cli.interrupt import stop_signals_interrupt
-from chainrule.cli.progress import Lines, LiveBar
 from chainrule.cli.report import report_of
 from chainrule.train import (
     Callback,
+    Checkpoint,
     DivergenceError,
     Job,
+    Lines,
+    LiveBar,
     RunFolder,
     RunOptions,
     SaveRun,
@@ -157,10 +159,9 @@ def run_job(job: Job, folder: RunFolder, options: RunOptions) -> int:
     except KeyboardInterrupt:
         return interrupted(save)
     except DivergenceError as error:
-        if folder.exists and job.history:
-            save.finish()
-            raise DivergenceError(f"{error} ({folder.path} keeps epoch {len(job.history)})") from None
-        raise
+        if not save.kept:
+            raise
+        raise DivergenceError(f"{error} ({folder.path} keeps {reached(save.finish())})") from None
     save.finish()
     last = job.history[-1]
     if last.epoch < job.settings.epochs:
@@ -177,11 +178,10 @@ def display(job: Job, quiet: bool) -> Any:
     if quiet:
         return Silence()
     _, batches = sizes(job.settings, len(job.data.train.labels))
-    kind = LiveBar if sys.stdout.isatty() else Lines
+    if not sys.stdout.isatty():
+        return Lines(job.settings.epochs)
     done, seen = (0, 0) if job.progress is None else (job.progress.batch, job.progress.seen)
-    return kind(
-        epochs=job.settings.epochs, batches=batches, done=len(job.history) * batches + done, seen=seen
-    )
+    return LiveBar(job.settings.epochs, batches, len(job.history) * batches + done, seen)
 
 
 class Silence(Callback):
@@ -196,19 +196,23 @@ class Silence(Callback):
 
 def interrupted(save: SaveRun) -> int:
     """After Ctrl-C: the last checkpoint stays, with metrics and, of whole epochs, a report."""
-    if not save.folder.exists and save.unwritten is None:
+    if not save.kept:
         print(
             "chainrule: interrupted before the first epoch was done: nothing was written",
             file=sys.stderr,
         )
         return 130
     checkpoint = save.finish()
-    where = f"epoch {checkpoint.epoch}"
-    if checkpoint.progress is not None:
-        where = f"batch {checkpoint.progress.batch} of epoch {checkpoint.progress.epoch}"
     print(
-        f"chainrule: interrupted after {where} of {checkpoint.settings.epochs}: "
+        f"chainrule: interrupted after {reached(checkpoint)} of {checkpoint.settings.epochs}: "
         f"go on with chainrule train --resume {save.folder.path}",
         file=sys.stderr,
     )
     return 130
+
+
+def reached(checkpoint: Checkpoint) -> str:
+    """How far a run has come, in words."""
+    if checkpoint.progress is not None:
+        return f"batch {checkpoint.progress.batch} of epoch {checkpoint.progress.epoch}"
+    return f"epoch {checkpoint.epoch}"

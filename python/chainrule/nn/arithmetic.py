@@ -180,7 +180,10 @@ def convolution_arithmetic(size, layers: Sequence, channels=3) -> Arithmetic:
             raise ValueError(
                 f"{where}: {layer!r}: give (filter, stride, padding) and, for a convolution, filters"
             )
-        filter, stride, padding = layer[:3]
+        filter, stride, padding = (
+            integer(where, name, value)
+            for name, value in zip(("filter", "stride", "padding"), layer, strict=False)
+        )
         size = _output_size(where, size, filter, stride, padding)
         parameters = 0
         if len(layer) == 4:

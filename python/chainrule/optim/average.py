@@ -40,6 +40,8 @@ class ExponentialMovingAverage:
     array([1., 1.], dtype=float32)
     """
 
+    _prefix = ""  # before the averages' names in a state
+
     def __init__(self, model: Module, decay=0.999):
         if not isinstance(model, Module):
             raise TypeError(
@@ -90,15 +92,15 @@ class ExponentialMovingAverage:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """A copy of the averages, by the names that the model's `state_dict` has."""
-        return {name: average.copy() for name, average in self.averages.items()}
+        return {f"{self._prefix}{name}": average.copy() for name, average in self.averages.items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over what `state_dict` gave. All is checked before anything is changed.
 
         Errors: ValueError naming keys that are missing or not known, shapes or dtypes that differ.
         """
-        where = "ExponentialMovingAverage.load_state_dict"
-        own = self.averages
+        where = f"{type(self).__name__}.load_state_dict"
+        own = {f"{self._prefix}{name}": average for name, average in self.averages.items()}
         if own.keys() != state.keys():
             raise ValueError(
                 f"{where}: missing {sorted(own.keys() - state.keys())}, not known "

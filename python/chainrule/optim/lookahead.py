@@ -36,6 +36,8 @@ class Lookahead(ExponentialMovingAverage):
     array([1., 1.], dtype=float32)
     """
 
+    _prefix = "average."  # a model may have a "count" of its own
+
     def __init__(self, model, every=5, alpha: float | Callable[[int], float] = 0.5):
         self.every = check_whole("Lookahead", "every", every, 1)
         self.alpha = alpha
@@ -58,7 +60,7 @@ class Lookahead(ExponentialMovingAverage):
         self.count = count
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """A copy of the averages by name, and 'count'."""
+        """'count', and a copy of each average as 'average.<name>'."""
         return super().state_dict() | {"count": np.array(self.count)}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:

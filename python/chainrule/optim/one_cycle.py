@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-from chainrule.optim.schedule import Schedule, check_number, check_whole
+from chainrule.optim.schedule import Schedule, check_number, check_whole, one_each
 
 
 def _cosine(start, end, share):
@@ -64,15 +63,10 @@ class OneCycleLR(Schedule):
         div_factor=25.0,
         final_div_factor=1e4,
     ):
-        groups = getattr(optimizer, "param_groups", ())
-        if isinstance(max_lr, Sequence):
-            if len(max_lr) != len(groups):
-                raise ValueError(
-                    f"OneCycleLR: {len(max_lr)} values of max_lr for {len(groups)} parameter groups: give one for each"
-                )
-        else:
-            max_lr = [max_lr] * len(groups)
-        self.max_lrs = [check_number("OneCycleLR", "max_lr", v, lambda v: v > 0, "above 0") for v in max_lr]
+        self.max_lrs = [
+            check_number("OneCycleLR", "max_lr", value, lambda v: v > 0, "above 0")
+            for value in one_each("OneCycleLR", "max_lr", max_lr, optimizer)
+        ]
         self.total_steps = check_whole("OneCycleLR", "total_steps", total_steps, 2)
         self.pct_start = check_number(
             "OneCycleLR", "pct_start", pct_start, lambda v: 0 <= v <= 1, "a number from 0 to 1"
@@ -89,7 +83,7 @@ class OneCycleLR(Schedule):
             check_number("OneCycleLR", name, value, lambda v: 0 <= v < 1, "a number in [0, 1)")
             for name, value in (("base_momentum", base_momentum), ("max_momentum", max_momentum))
         )
-        for group in groups if self.cycle_momentum else ():
+        for group in getattr(optimizer, "param_groups", ()) if self.cycle_momentum else ():
             if "betas" not in group and not group.get("momentum"):
                 raise ValueError(
                     f"OneCycleLR: {type(optimizer).__name__} has no momentum to cycle: give cycle_momentum=False"

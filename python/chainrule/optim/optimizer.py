@@ -224,6 +224,8 @@ class Optimizer:
         range; TypeError for what is no number.
         """
         where = f"{self._name}.load_state_dict"
+        for group, slots in zip(self.param_groups, self._slots, strict=True):
+            self._add_arrays(group, slots)  # settings may need more than they did when the group was added
         entries, rates = list(self._entries()), self._rates()
         own = {name for name, *_ in entries} | {name for name, _ in rates}
         if own != state.keys():

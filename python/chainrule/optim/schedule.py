@@ -28,6 +28,20 @@ def check_whole(name: str, argument: str, value, least: int) -> int:
     return number
 
 
+def one_each(name: str, argument: str, value, optimizer) -> list:
+    """The values for each of an optimizer's parameter groups: those given, or the one given for all.
+
+    ValueError for a list of another length."""
+    groups = len(getattr(optimizer, "param_groups", ()))  # what is no optimizer is refused by Schedule
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return [value] * groups
+    if len(value) != groups:
+        raise ValueError(
+            f"{name}: {len(value)} values of {argument} for {groups} parameter groups: give one for each"
+        )
+    return list(value)
+
+
 def check_number(name: str, argument: str, value, holds: Callable[[float], bool], wanted: str) -> float:
     """The value as a float; TypeError for what is no number, ValueError where `holds` is not."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
@@ -173,16 +187,9 @@ class LambdaLR(Schedule):
     """
 
     def __init__(self, optimizer, lr_lambda):
-        several = isinstance(lr_lambda, Sequence)
-        functions = list(lr_lambda) if several else [lr_lambda]
-        if not all(callable(f) for f in functions):
+        self.lr_lambdas = one_each("LambdaLR", "lr_lambda", lr_lambda, optimizer)
+        if not all(callable(f) for f in self.lr_lambdas):
             raise TypeError(f"LambdaLR: lr_lambda = {lr_lambda!r}: give a function, or a list of functions")
-        groups = len(getattr(optimizer, "param_groups", ()))
-        if several and len(functions) != groups:
-            raise ValueError(
-                f"LambdaLR: {len(functions)} functions for {groups} parameter groups: give one for each"
-            )
-        self.lr_lambdas = functions if several else functions * groups
         super().__init__(optimizer)
 
     def _rates(self, count):
@@ -287,7 +294,7 @@ class CosineAnnealingLR(Schedule):
     Args:
         optimizer: see `Schedule`.
         T_max: after how many steps eta_min is reached, at least 1.
-        eta_min: at least 0.
+        eta_min: at least 0; a number, or a list of one for each parameter group.
 
     >>> import chainrule as cr
     >>> optimizer = cr.optim.SGD([cr.tensor([1.0], requires_grad=True)], lr=1.0)
@@ -300,9 +307,13 @@ class CosineAnnealingLR(Schedule):
 
     def __init__(self, optimizer, T_max, eta_min=0.0):
         self.T_max = check_whole("CosineAnnealingLR", "T_max", T_max, 1)
-        self.eta_min = check_factor("CosineAnnealingLR", "eta_min", eta_min)
+        self.eta_mins = [
+            check_factor("CosineAnnealingLR", "eta_min", value)
+            for value in one_each("CosineAnnealingLR", "eta_min", eta_min, optimizer)
+        ]
         super().__init__(optimizer)
 
     def _rates(self, count):
         share = (1 + math.cos(math.pi * count / self.T_max)) / 2
-        return [self.eta_min + (rate - self.eta_min) * share for rate in self.base_lrs]
+        pairs = zip(self.base_lrs, self.eta_mins, strict=True)
+        return [least + (rate - least) * share for rate, least in pairs]

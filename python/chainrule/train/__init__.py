@@ -1,7 +1,7 @@
 """Training as a job: settings, the training loop, checkpoints and run folders.
 
-Needs what the extra `cli` installs (safetensors, tomli-w; tomli on Python 3.10); `import chainrule` does not
-import it. Reports are made by `chainrule.view`, commands by `chainrule.cli`.
+Needs what the extra `cli` installs (safetensors, tomli-w, rich for the live bar; tomli on Python 3.10); `import
+chainrule` does not import it. Reports are made by `chainrule.view`, commands by `chainrule.cli`.
 """
 
 from chainrule.train.checkpoint import Checkpoint, read_checkpoint
@@ -15,6 +15,7 @@ from chainrule.train.errors import (
 from chainrule.train.evaluate import Evaluation, evaluate
 from chainrule.train.fit import Callback, EpochRecord, Progress, fit
 from chainrule.train.job import Job, Trained
+from chainrule.train.progress import Lines, LiveBar
 from chainrule.train.run_folder import RunFolder
 from chainrule.train.save_run import SaveRun
 from chainrule.train.settings import RunOptions, TrainSettings
@@ -27,6 +28,8 @@ __all__ = [
     "EpochRecord",
     "Evaluation",
     "Job",
+    "Lines",
+    "LiveBar",
     "Progress",
     "RunFolder",
     "RunFolderError",

@@ -42,7 +42,7 @@ class ModelKind:
     """How a model is made, and what is said of it.
 
     Attributes:
-        title: its name in reports.
+        title: its name in reports; a function of the settings where they decide it.
         loss: what its loss is called.
         build: makes it from (settings, shape of an input, classes).
         images: whether it takes images (N, H, W, C) only; else inputs are flattened.
@@ -51,7 +51,7 @@ class ModelKind:
         freeze: for parameters that are trained at first only, their names and after how many epochs they rest.
     """
 
-    title: str
+    title: str | Callable[[TrainSettings], str]
     loss: str
     build: Callable[[TrainSettings, tuple[int, ...], int], Classifier]
     images: bool = False
@@ -76,9 +76,18 @@ def linear(
     return ModelKind(title, loss, lambda s, shape, classes: build(s, math.prod(shape), classes), **more)
 
 
+# As Springenberg et al. call the nets of one base (table 2).
+ALL_CNN_TITLES = {
+    "base": "base {} of the All-CNN",
+    "strided": "Strided-CNN-{}",
+    "convpool": "ConvPool-CNN-{}",
+    "all": "All-CNN-{}",
+}
+
+
 def all_conv_net(base: str) -> ModelKind:
     return ModelKind(
-        f"All-CNN family, base {base}",
+        lambda s: ALL_CNN_TITLES[s.variant].format(base),
         CROSS_ENTROPY,
         lambda s, shape, classes: models.AllConvNet(
             shape,
@@ -177,17 +186,26 @@ OPTIMIZERS: dict[str, Callable[[list, TrainSettings], optim.Optimizer]] = {
 SCHEDULES: dict[str, Callable[[optim.Optimizer, TrainSettings, int], optim.Schedule]] = {
     "constant": lambda o, s, steps: optim.LambdaLR(o, lambda step: 1.0),
     "step": lambda o, s, steps: optim.StepLR(o, s.step_size * steps, s.gamma),
-    "multi-step": lambda o, s, steps: optim.MultiStepLR(
-        o, [m * steps - round(s.warmup * steps) for m in s.milestones], s.gamma
-    ),
+    "multi-step": lambda o, s, steps: optim.MultiStepLR(o, milestones(s, steps), s.gamma),
     "exponential": lambda o, s, steps: optim.ExponentialLR(o, s.gamma ** (1 / steps)),
-    "cosine": lambda o, s, steps: optim.CosineAnnealingLR(o, annealing_steps(s, steps), s.final_lr * s.lr),
+    "cosine": lambda o, s, steps: optim.CosineAnnealingLR(
+        o, annealing_steps(s, steps), [s.final_lr * group["lr"] for group in o.param_groups]
+    ),
     "linear": lambda o, s, steps: optim.LinearLR(o, 1.0, s.final_lr, annealing_steps(s, steps)),
     "one-cycle": lambda o, s, steps: optim.OneCycleLR(
-        o, [group["lr"] for group in o.param_groups], max(2, s.epochs * steps)
+        o,
+        [group["lr"] for group in o.param_groups],
+        max(2, s.epochs * steps),
+        cycle_momentum=not o.defaults.keys().isdisjoint(("momentum", "betas")),
     ),
     "plateau": lambda o, s, steps: optim.ReduceLROnPlateau(o, factor=s.gamma, patience=s.patience),
 }
+
+
+def model_title(settings: TrainSettings) -> str:
+    """What reports and pictures call the model."""
+    title = MODELS[settings.model].title
+    return title if isinstance(title, str) else title(settings)
 
 
 def load_data(settings: TrainSettings) -> tuple[Dataset, Range]:
@@ -253,6 +271,19 @@ def build_loader(settings: TrainSettings, normaliser: Normaliser, train: Split) 
     return DataLoader(images, train.labels, settings.batch_size, seed=settings.seed, augment=augment)
 
 
+def check_batches(settings: TrainSettings, model: Classifier, shape: tuple[int, ...], examples: int) -> None:
+    """Errors: TrainError where a batch of one example would leave batch norm a single value a channel."""
+    size = settings.batch_size or examples
+    if (examples % size or size) > 1:
+        return
+    for layer in model.summary(shape).layers:
+        if layer.kind == "BatchNorm2d" and math.prod(layer.output_shape[:-1]) == 1:
+            raise TrainError(
+                f"batch-size: {size}: the last of {examples} training images would be a batch alone, and {layer.name} "
+                "has one value a channel for it, where batch norm needs two: use another batch size"
+            )
+
+
 def check_views(settings: TrainSettings, normaliser: Normaliser) -> None:
     """Errors: TrainError where vectors are to be seen from several sides in tests."""
     if settings.tta != "none" and (len(normaliser.input_shape) != 3 or isinstance(normaliser, Whiten)):
@@ -299,6 +330,18 @@ def build_schedule(
     schedule = SCHEDULES[settings.schedule](optimizer, settings, steps_per_epoch)
     warmup = round((settings.warmup or 0) * (1 if per == "epoch" else steps_per_epoch))
     return (optim.WarmUp(schedule, warmup, settings.warmup_from) if warmup else schedule), per
+
+
+def milestones(settings: TrainSettings, steps_per_epoch: int) -> list[int]:
+    """The milestones in steps after the warm-up. Errors: TrainError for one that rounding puts within it."""
+    warmup = round(settings.warmup * steps_per_epoch)
+    for epoch in settings.milestones:
+        if epoch * steps_per_epoch <= warmup:
+            raise TrainError(
+                f"milestones: {epoch} is within the {settings.warmup:g} epochs of warm-up, which are {warmup} steps of "
+                f"{steps_per_epoch} an epoch"
+            )
+    return [epoch * steps_per_epoch - warmup for epoch in settings.milestones]
 
 
 def annealing_steps(settings: TrainSettings, steps_per_epoch: int) -> int:

@@ -24,7 +24,7 @@ from chainrule.train.errors import CheckpointError, TrainError
 from chainrule.train.fit import EpochRecord, Progress
 from chainrule.train.settings import TrainSettings
 
-FORMAT = 2
+FORMAT = 3
 KEY = "chainrule"  # the metadata entry that holds the JSON
 CHECKSUM = "crc32"  # the JSON's entry for the checksum of all the rest: safetensors itself has none
 PARTS = ("model", "optimizer", "schedule", "average", "early_stopping", "normaliser")
@@ -69,6 +69,15 @@ class Checkpoint:
     def epoch(self) -> int:
         """The number of finished epochs."""
         return len(self.history)
+
+
+def not_finite(arrays: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[str, float] | None:
+    """An array that must be finite and is not, as ('model.weight', inf); None where there is none."""
+    for part, named in arrays.items():
+        for name, array in named.items() if part not in MAY_BE_INFINITE else ():
+            if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+                return f"{part}.{name}", float(array[~finite].flat[0])
+    return None
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:
@@ -161,9 +170,9 @@ def _checkpoint(state: Any, tensors: dict[str, np.ndarray]) -> Checkpoint:
         part, _, rest = name.partition(".")
         if part not in arrays or not rest:
             raise CheckpointError(f"array {name!r} belongs to none of {', '.join(PARTS)}")
-        if part not in MAY_BE_INFINITE and array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise CheckpointError(f"array {name!r} holds values that are not finite")
         arrays[part][rest] = array
+    if (wrong := not_finite(arrays)) is not None:
+        raise CheckpointError(f"array {wrong[0]!r} holds values that are not finite")
     return Checkpoint(
         settings=settings,
         history=history,

@@ -20,4 +20,4 @@ class RunFolderError(TrainError):
 
 
 class DivergenceError(TrainError):
-    """A loss that is no longer finite."""
+    """A loss, or a weight, that is no longer finite."""

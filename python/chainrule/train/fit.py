@@ -30,6 +30,7 @@ from chainrule.optim import (
     clip_grad_norm,
     clip_grad_value,
 )
+from chainrule.optim.schedule import check_whole
 from chainrule.tensor import Tensor
 from chainrule.train.errors import DivergenceError
 from chainrule.train.evaluate import computing_in, evaluate
@@ -257,8 +258,7 @@ def _check(model, loader, schedule, schedule_per, label_smoothing, accumulate, p
         raise ValueError(
             f"fit: label_smoothing = {label_smoothing}: the loss of {type(model).__name__} has none: leave it out"
         )
-    if accumulate < 1:
-        raise ValueError(f"fit: accumulate = {accumulate}: give 1 or more")
+    check_whole("fit", "accumulate", accumulate, 1)
     if precision not in PRECISIONS:
         raise ValueError(f"fit: precision = {precision!r}: give one of {', '.join(PRECISIONS)}")
     if resume is not None and resume.batch % accumulate and resume.batch < len(loader):

@@ -23,15 +23,16 @@ from chainrule.train.build import (
     build_model,
     build_optimizer,
     build_schedule,
+    check_batches,
     check_views,
     fit_normaliser,
     load_data,
     normalised,
 )
-from chainrule.train.checkpoint import PARTS, Checkpoint, read_checkpoint
+from chainrule.train.checkpoint import PARTS, Checkpoint, not_finite, read_checkpoint
 from chainrule.train.errors import CheckpointError, SettingsError, TrainError
 from chainrule.train.evaluate import Evaluation, evaluate
-from chainrule.train.fit import Callback, EpochRecord, Progress, fit
+from chainrule.train.fit import Callback, EpochRecord, Progress, divergence, fit
 from chainrule.train.run_folder import CHECKPOINT, RunFolder
 from chainrule.train.settings import TrainSettings
 
@@ -67,9 +68,11 @@ class Trained:
                 )
             model = build_model(checkpoint.settings, normaliser, len(checkpoint.classes))
             model.load_state_dict(checkpoint.arrays["model"])
-            averages = {k: v for k, v in checkpoint.arrays["average"].items() if k != "count"}
-            if checkpoint.settings.ema or checkpoint.settings.lookahead:
-                model.load_state_dict(averages)
+            averages = checkpoint.arrays["average"]
+            average = build_average(checkpoint.settings, model, steps_per_epoch=1)  # it makes no further step
+            if average is not None:
+                average.load_state_dict(averages)
+                average.copy_to()
             elif averages:
                 raise ValueError(f"averages of weights {sorted(averages)} of a run that has none")
         except ValueError as error:
@@ -136,6 +139,7 @@ class Job:
         normaliser = fit_normaliser(settings, data, value_range)
         model = build_model(settings, normaliser, data.num_classes)
         check_views(settings, normaliser)
+        check_batches(settings, model, normaliser.input_shape, len(data.train.labels))
         prepare = MODELS[settings.model].prepare
         if prepare is not None:
             prepare(model, normalised(normaliser, data.train.images[:PREPARED_BY]))
@@ -262,11 +266,19 @@ class Job:
         )
 
     def checkpoint(self) -> Checkpoint:
-        """The job's state now: after the last epoch of its history, or where `progress` stands in the next."""
+        """The job's state now: after the last epoch of its history, or where `progress` stands in the next.
+
+        Errors: DivergenceError where weights, or what the optimizer keeps of them, are not finite, which a loss that
+        still is does not tell: such a state is no use, and must not take the place of an earlier one.
+        """
         arrays = {part: {} for part in PARTS}
         for name, part in self._parts().items():
             arrays[name] = {k: np.asarray(v) for k, v in part.state_dict().items()}
         arrays["normaliser"] = self.normaliser.state_dict()
+        if (wrong := not_finite(arrays)) is not None:
+            name, value = wrong
+            epoch = len(self.history) + (self.progress is not None)
+            raise divergence(f"array {name}", value, epoch, self.optimizer)
         steps, _ = sizes(self.settings, len(self.data.train.labels))
         batch = 0 if self.progress is None else self.progress.batch
         return Checkpoint(

@@ -11,7 +11,7 @@ from dataclasses import astuple, fields
 
 from chainrule.train.checkpoint import Checkpoint, read_checkpoint, to_bytes
 from chainrule.train.config import to_toml
-from chainrule.train.errors import RunFolderError
+from chainrule.train.errors import DivergenceError, RunFolderError
 from chainrule.train.fit import Callback, EpochRecord, Progress
 from chainrule.train.job import Job
 from chainrule.train.run_folder import CHECKPOINT, METRICS, REPORT, SETTINGS, RunFolder
@@ -55,15 +55,27 @@ class SaveRun(Callback):
         number, unit = self.every
         if (self.steps if unit == "steps" else time.monotonic() - self.saved_at) >= number:
             self.job.progress = progress
-            self._write(self.job.checkpoint())
-            self.job.progress = None
+            try:
+                checkpoint = self.job.checkpoint()
+            finally:
+                self.job.progress = None
+            self._write(checkpoint)
             self.steps, self.saved_at = 0, time.monotonic()
 
     def epoch_end(self, record: EpochRecord) -> None:
         self.job.history.append(record)
-        self.unwritten = self.job.checkpoint()
+        try:
+            self.unwritten = self.job.checkpoint()
+        except DivergenceError:
+            self.job.history.pop()
+            raise
         if time.monotonic() - self.written_at >= self.seconds:
             self._write(self.unwritten)
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is a checkpoint, in the folder or still to be written."""
+        return self.folder.exists or self.unwritten is not None
 
     def finish(self) -> Checkpoint:
         """Write all that is not, once training has ended, however it did. Returns the last checkpoint."""

@@ -58,6 +58,7 @@ MOST_EPOCHS = 10**9
 MOST_EXAMPLES = 10**12
 MOST_UNITS = 10**6
 MOST_PIXELS = 10**4
+MOST_TITLE = 60  # characters, that headings have room for
 
 
 def for_model(default: Any, *names: str) -> tuple[str, dict]:
@@ -88,6 +89,9 @@ class TrainSettings:
 
     data: str = setting("digits", Text(), "digits, mnist, cifar10 or PATH.npz", "DATA")
     root: str | None = setting(None, Text(), "the folder with the standard files of mnist or cifar10", "DIR")
+    data_title: str | None = setting(
+        None, Text(), "what reports and pictures call the data (default: its name)", "TEXT"
+    )
     normalize: str = setting(
         "scale",
         Text(),
@@ -252,6 +256,9 @@ class TrainSettings:
             raise SettingsError(
                 f"root: {self.data} reads no folder: leave it out (it is for {' and '.join(NEED_ROOT)})"
             )
+        title = self.data_title
+        if title is not None and not (title.isprintable() and 1 <= len(title.strip()) <= MOST_TITLE):
+            raise SettingsError(f"data-title: {shown(title)}: give 1 to {MOST_TITLE} characters in one line")
         one_of("normalize", self.normalize, NORMALISERS)
         one_of("flip", self.flip, FLIPS)
         one_of("padding", self.padding, PADDINGS)
@@ -345,6 +352,11 @@ class TrainSettings:
         """The data set's name: for a file, its name without folder and ending."""
         return Path(self.data).stem if self.data.endswith(".npz") else self.data
 
+    @property
+    def shown_data(self) -> str:
+        """What reports and pictures call the data."""
+        return self.data_title or self.data_name
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -371,7 +383,7 @@ class RunOptions:
 
 
 # What may be given anew for a resumed run. Data that were moved are still the same: their checksum is compared.
-MAY_CHANGE = ("epochs", "lr", "root")
+MAY_CHANGE = ("epochs", "lr", "root", "data_title")
 
 
 def resumed_settings(stored: TrainSettings, given: Mapping[str, Any]) -> TrainSettings:

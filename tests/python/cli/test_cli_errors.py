@@ -314,6 +314,28 @@ def test_cli_divergence_keeps_the_epochs_before_it(command, place):
     assert command("evaluate", "run").status == 0
 
 
+def test_cli_weights_that_diverge_before_the_loss_does_do_not_replace_a_checkpoint(command, place, quick):
+    flags = ["--model", "softmax", "--momentum", "0", "--weight-decay", "1", "--epochs", "1", "--out", "run"]
+    assert command("train", *flags, "--quiet").status == 0
+    before = (place / "run" / "checkpoint.safetensors").read_bytes()
+    # Each step multiplies the weights by -1e30: the second overflows, after a loss that was finite.
+    flags = ["--resume", "run", "--epochs", "2", "--lr", "1e30", "--checkpoint-every", "2", "--quiet"]
+    status, out, err = command("train", *flags)
+    assert (status, out) == (2, "") and err.count("\n") == 1
+    assert re.search(r"array model\.\S+ became (-?inf|nan) in epoch 2: .* \(run keeps epoch 1\)", err)
+    assert (place / "run" / "checkpoint.safetensors").read_bytes() == before
+    assert command("evaluate", "run").status == 0
+
+
+def test_cli_a_batch_of_one_under_batch_norm_is_refused_before_it_trains(refused, rows):
+    images = np.zeros((9, 12, 12, 3), np.uint8)
+    np.savez(rows, x_train=images, y_train=np.arange(9) % 3, x_test=images, y_test=np.arange(9) % 3)
+    line = refused(
+        "train", "--data", rows, "--model", "all-cnn-c", "--batch-norm", "--batch-size", 4, "--out", "run"
+    )
+    assert "batch-size: 4: the last of 9 training images would be a batch alone" in line
+
+
 def test_cli_missing_packages_are_named_before_anything_else(refused, monkeypatch):
     monkeypatch.setattr("chainrule.cli.extras.PACKAGES", {"numpy": "numpy", "no_such_package": "such-a-one"})
     line = refused("train", "--epochs", "nonsense")

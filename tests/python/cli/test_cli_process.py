@@ -203,7 +203,8 @@ def test_terminal_shows_a_live_bar_that_fits(place, columns, figures):
     bars = [line.rstrip() for line in plain if line.startswith("epoch ")]
     assert len(bars) >= 2 and all(len(bar) <= columns for bar in bars)
     assert re.match(r"epoch 20/20 \u2501{10,} loss \d\.\d{4}  train \d+\.\d %", bars[-1])
-    parts = [" loss ", "  train ", "  test ", " images/s"]
+    # Room goes first to what a run is watched by.
+    parts = [" loss ", "  train ", " images/s", "  test "]
     assert [part in bars[-1] for part in parts] == [k < figures for k in range(4)]
     assert re.search(r"\d\d:\d\d$", bars[-1])
     assert "test accuracy  9" in output and "\u2026" not in "".join(bars[1:])

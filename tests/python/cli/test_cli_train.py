@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from chainrule.train import RunOptions, TrainSettings, read_checkpoint
+from chainrule.cli.subject import Subject
+from chainrule.train import RunFolder, RunOptions, TrainSettings, read_checkpoint
 from chainrule.train.config import read_config
 from chainrule.train.settings import hyphened
 
@@ -299,6 +300,16 @@ def test_train_convolutional_nets_with_all_that_is_theirs(trained, command, plac
     assert f"test accuracy  {100 * float(last['test_accuracy']):.2f} %" in tested.out
     assert float(last["images_per_second"]) > 0 and float(last["peak_mb"]) > 10
     assert command("train", "--resume", "run", "--epochs", 3, "--quiet").status == 0
+
+
+def test_train_data_go_by_their_title_in_reports_and_pictures(trained, command, rows):
+    title = "rows (a copy, 75 %)"
+    folder = trained("run", "--data", rows, "--data-title", title)
+    assert f"<title>{title}: multi-layer perceptron" in (folder / "report.html").read_text(encoding="utf-8")
+    assert Subject.load(RunFolder.open(folder), None).title == f"{title}, multi-layer perceptron"
+    # It decides nothing, so that a run that goes on may have another.
+    assert command("train", "--resume", folder, "--epochs", 2, "--data-title", "rows", "--quiet").status == 0
+    assert settings_of(folder).shown_data == "rows"
 
 
 def test_train_stops_early_and_says_so(command, quick, rows):

@@ -271,6 +271,12 @@ BAD = {
         ),
         (lambda: cr.autocast(None), ValueError, "autocast: dtype None: give"),
     ],
+    "set_rng_state": [
+        (lambda: cr.set_rng_state(np.zeros(6)), TypeError, "set_rng_state: the state is of float64: give"),
+        (lambda: cr.set_rng_state(None), TypeError, "set_rng_state: the state is of object: give"),
+        (lambda: cr.set_rng_state(np.zeros(5, np.uint64)), ValueError, "the state has shape (5,): give"),
+        (lambda: cr.set_rng_state(np.zeros(6, np.uint64)), ValueError, "these numbers are no state"),
+    ],
     "manual_seed": [
         (lambda: cr.manual_seed(-1), ValueError, "manual_seed: -1 is negative"),
         (lambda: cr.manual_seed(1.5), TypeError, "manual_seed: 1.5 is not an integer"),
@@ -574,6 +580,7 @@ ELSEWHERE = {
     "data": "tests/python/data",
     "get_conv_algorithm": "no argument",
     "get_num_threads": "no argument",
+    "get_rng_state": "no argument",
     "load": "test_serialise.py",
     "models": "tests/python/models",
     "nn": "tests/python/nn",

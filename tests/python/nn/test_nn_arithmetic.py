@@ -63,6 +63,12 @@ def test_alexnet_by_hand():
     assert (found.output_size, found.parameters, found.receptive_field) == (13, 649_600, 67)
 
 
+def test_numbers_of_small_types_do_not_wrap():
+    sizes = [(16, 1, 0, 20), (3, 1, 1, 100)]
+    small = [tuple(np.uint8(n) for n in layer) for layer in sizes]
+    assert nn.convolution_arithmetic(np.uint8(200), small) == nn.convolution_arithmetic(200, sizes)
+
+
 def test_three_small_filters_see_what_one_large_does_with_fewer_parameters():
     # CS231n, "Prefer a stack of small filter CONV": 27 C^2 weights against 49 C^2.
     c = 16

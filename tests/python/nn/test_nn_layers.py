@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule import nn
@@ -186,6 +188,23 @@ def test_the_same_seed_gives_the_same_bits(name):
     generator = np.random.default_rng(5)
     np.testing.assert_array_equal(weights(generator), first)
     assert (weights(generator) != first).any(), "a generator goes on"
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**64), st.integers(0, 7))
+def test_the_generators_state_goes_through_an_array(seed, draws):
+    cr.manual_seed(seed)
+    generator = cr.random.generator()
+    generator.random(draws, np.float32)  # of 32 bits: half a number may be left over
+    state = cr.get_rng_state()
+    assert state.dtype == np.uint64 and state.shape == (6,)
+    expected = generator.bit_generator.state
+    wanted = [generator.integers(2**63), *generator.random(5, np.float32)]
+    cr.manual_seed(0)
+    cr.set_rng_state(state.copy())
+    assert cr.random.generator().bit_generator.state == expected
+    generator = cr.random.generator()
+    assert [generator.integers(2**63), *generator.random(5, np.float32)] == wanted
 
 
 def test_manual_seed_restarts_the_librarys_generator():

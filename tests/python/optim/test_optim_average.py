@@ -198,6 +198,26 @@ def test_lookahead_resumes_with_the_same_bits(stop):
     assert all(v.tobytes() == part.state_dict()[k].tobytes() for k, v in whole.state_dict().items())
 
 
+def test_lookahead_of_a_model_with_a_count_of_its_own():
+    class Counting(nn.Module):
+        def __init__(self, value):
+            self.count = nn.Parameter(np.full(3, value, np.float32))
+
+    model = Counting(2.0)
+    lookahead = Lookahead(model, 2, 0.5)
+    model.count.data += 1
+    lookahead.update()
+    state = lookahead.state_dict()
+    assert state.keys() == {"count", "average.count"} and state["count"] == 1
+    other = Lookahead(Counting(0.0), 2, 0.5)
+    other.load_state_dict(state)
+    assert other.count == 1 and (other.averages["count"] == 2).all()
+    with pytest.raises(
+        ValueError, match=r"Lookahead\.load_state_dict: missing \['average\.count'\], not known"
+    ):
+        other.load_state_dict({"count": np.array(1), "more": np.zeros(3, np.float32)})
+
+
 def test_lookahead_refuses():
     for every, alpha, message in [(0, 0.5, "every = 0"), (5, 1.5, r"alpha = 1\.5"), (5, -1, "alpha = -1")]:
         with pytest.raises(ValueError, match=f"Lookahead: {message}: give"):

@@ -188,6 +188,16 @@ def test_settings_that_need_more_state_later():
         optimizer.param_groups[0].update(extra)
         optimizer.step()
         assert (optimizer.state_dict()[key] != 0).all()
+        # Resumed in the same way, with no step in between.
+        (other,) = tensors((3,))
+        other.data[...] = w.data
+        again = make(name, [other])
+        again.param_groups[0].update(extra)
+        again.load_state_dict(optimizer.state_dict())
+        for each, p in ((optimizer, w), (again, other)):
+            give_gradients([p], np.random.default_rng(9))
+            each.step()
+        assert w.data.tobytes() == other.data.tobytes()
 
 
 # ---- What is refused ---------------------------------------------------------------------------------------

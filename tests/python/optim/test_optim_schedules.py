@@ -281,6 +281,18 @@ def test_a_state_of_a_warm_up_whose_counts_do_not_belong_together():
         schedule.load_state_dict({k: v for k, v in state.items() if k != "after.count"})
 
 
+def test_cosine_has_an_end_for_each_group():
+    groups, least = (0.5, 0.1, 2.0), (0.05, 0.0, 1.0)
+    opt = optimizer(groups)
+    seen = run(opt, optim.CosineAnnealingLR(opt, T_max=6, eta_min=list(least)), 6)
+    for rates, start, end in zip(seen.T, groups, least, strict=True):
+        alone = optimizer((start,))
+        np.testing.assert_array_equal(
+            rates, run(alone, optim.CosineAnnealingLR(alone, T_max=6, eta_min=end), 6)[:, 0]
+        )
+    np.testing.assert_allclose(seen[-1], least, atol=1e-15)
+
+
 # ---- What is refused ---------------------------------------------------------------------------------------
 
 WRONG = [
@@ -293,10 +305,17 @@ WRONG = [
     ("ExponentialLR", {"gamma": "x"}, TypeError, "ExponentialLR: gamma = 'x' is not a number"),
     ("CosineAnnealingLR", {"T_max": 0}, ValueError, "CosineAnnealingLR: T_max = 0: give 1 or more"),
     ("CosineAnnealingLR", {"T_max": 3, "eta_min": -1}, ValueError, "CosineAnnealingLR: eta_min = -1"),
+    ("CosineAnnealingLR", {"T_max": 3, "eta_min": [0.1]}, ValueError, "1 values of eta_min for 2 parameter"),
+    (
+        "CosineAnnealingLR",
+        {"T_max": 3, "eta_min": "x"},
+        TypeError,
+        "CosineAnnealingLR: eta_min = 'x' is not a",
+    ),
     ("LinearLR", {"total_iters": 0}, ValueError, "LinearLR: total_iters = 0: give 1 or more"),
     ("LinearLR", {"start_factor": -1}, ValueError, "LinearLR: start_factor = -1: give"),
     ("LambdaLR", {"lr_lambda": 3}, TypeError, "LambdaLR: lr_lambda = 3: give a function"),
-    ("LambdaLR", {"lr_lambda": [abs]}, ValueError, "LambdaLR: 1 functions for 2 parameter groups"),
+    ("LambdaLR", {"lr_lambda": [abs]}, ValueError, "LambdaLR: 1 values of lr_lambda for 2 parameter groups"),
     ("LambdaLR", {"lr_lambda": lambda t: math.nan}, ValueError, "LambdaLR: the learning rate becomes nan"),
     ("LambdaLR", {"lr_lambda": lambda t: -1}, ValueError, "LambdaLR: the learning rate becomes -0.5"),
     ("OneCycleLR", {"max_lr": 0, "total_steps": 9}, ValueError, "OneCycleLR: max_lr = 0: give above 0"),

@@ -19,10 +19,10 @@ from chainrule.train.build import (
     build_model,
     build_optimizer,
     build_schedule,
+    check_batches,
+    model_title,
 )
-from chainrule.train.settings import (
-    MODEL_NAMES,
-)  # fmt: skip
+from chainrule.train.settings import MODEL_NAMES, VARIANTS
 from chainrule.train.settings import (
     NORMALISERS as NORMALISER_NAMES,
 )
@@ -82,6 +82,13 @@ def test_settings_reach_the_models():
     assert model_of(model="two-layer", hidden=(7,)).first_weights().shape == (3072, 7)
     svm = model_of(model="svm", delta=2.0, squared_hinge=True)
     assert (svm.delta, svm.squared) == (2.0, True)
+
+
+def test_models_go_by_the_names_of_their_papers():
+    titles = [model_title(TrainSettings(model="all-cnn-b", variant=v)) for v in VARIANTS]
+    assert titles == ["base B of the All-CNN", "Strided-CNN-B", "ConvPool-CNN-B", "All-CNN-B"]
+    assert model_title(TrainSettings(model="nin")) == "Network in Network"
+    assert all(model_title(TrainSettings(model=name)) for name in MODEL_NAMES)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +189,69 @@ STEP = np.arange(20)
 )  # fmt: skip
 def test_schedules_in_epochs(settings, expected):
     np.testing.assert_allclose(rates(**settings), expected, rtol=1e-12)
+
+
+SCHEDULE_SETTINGS = {
+    "step": {"step_size": 2},
+    "multi-step": {"milestones": (2, 3)},
+    "cosine": {"final_lr": 0.25},
+    "linear": {"final_lr": 0.25},
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULE_NAMES)
+@pytest.mark.parametrize("optimizer", OPTIMIZER_NAMES)
+def test_every_optimizer_takes_every_schedule_and_biases_keep_their_share(optimizer, schedule):
+    more = SCHEDULE_SETTINGS.get(schedule, {})
+    if optimizer in ("sgd", "rmsprop"):
+        more = more | {"momentum": 0.9}
+    settings = TrainSettings(epochs=4, optimizer=optimizer, schedule=schedule, bias_lr=0.1, **more)
+    made = build_optimizer(settings, model_of((2, 2, 1), hidden=(3,)))
+    found, per = build_schedule(settings, made, 5)
+    rates = []
+    for _ in range(20 if per == "step" else 4):
+        rates.append([group["lr"] for group in made.param_groups])
+        found.step(*([1.0] if per == "epoch" else []))
+    rates = np.array(rates)
+    np.testing.assert_allclose(rates[:, 1], 0.1 * rates[:, 0], rtol=1e-12)
+    if "final_lr" in more:
+        np.testing.assert_allclose(
+            [g["lr"] for g in made.param_groups], settings.lr * np.array([0.25, 0.025])
+        )
+
+
+def test_a_milestone_that_rounding_puts_within_the_warm_up_is_one_line():
+    settings = TrainSettings(epochs=4, schedule="multi-step", milestones=(2, 3), warmup=1.6)
+    optimizer = build_optimizer(settings, model_of((2, 2, 1), hidden=(3,)))
+    build_schedule(settings, optimizer, 5)
+    message = r"^milestones: 2 is within the 1\.6 epochs of warm-up, which are 2 steps of 1 an epoch$"
+    with pytest.raises(TrainError, match=message):
+        build_schedule(settings, optimizer, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "examples", "refused"),
+    [
+        ({"batch_size": 8}, 17, True),
+        ({"batch_size": 1}, 16, True),
+        ({"batch_size": 17}, 17, False),
+        ({"batch_size": None}, 1, True),
+        ({"batch_size": 8, "batch_norm": False}, 17, False),
+        ({"batch_size": 8, "model": "nin"}, 17, False),  # its smallest maps have several pixels
+    ],
+)
+def test_a_batch_of_one_under_batch_norm_is_one_line(settings, examples, refused):
+    given = {"model": "all-cnn-c", "batch_norm": True} | settings
+    settings = TrainSettings(**given)
+    arguments = settings, model_of((12, 12, 3), **given), (12, 12, 3), examples
+    if not refused:
+        check_batches(*arguments)
+        return
+    size = settings.batch_size or examples
+    with pytest.raises(
+        TrainError, match=rf"^batch-size: {size}: the last of {examples} training images would be"
+    ):
+        check_batches(*arguments)
 
 
 def test_one_cycle_spans_the_run():

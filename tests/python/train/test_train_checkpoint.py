@@ -72,7 +72,7 @@ def test_checkpoint_is_plain_safetensors_with_json_and_no_pickle(path):
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     state = json.loads(header["__metadata__"][KEY])
-    assert state["settings"]["model"] == "softmax" and state["format"] == 2
+    assert state["settings"]["model"] == "softmax" and state["format"] == 3
     assert {name for name in header if name != "__metadata__"} == {
         "model.linear.weight",
         "model.linear.bias",
@@ -178,7 +178,7 @@ def with_setting(name, value):
         ("no JSON", "damaged: Expecting value"),
         ("[" * 100_000, "damaged: its state is nested too deeply"),
         ("[]", "its state is no JSON object"),
-        ("{}", "its format is None, this version of chainrule reads 2"),
+        ("{}", "its format is None, this version of chainrule reads 3"),
         (with_entry("format", 1), "its format is 1"),
         (with_entry("settings", 3), "settings: missing, or not of type dict"),
         (with_setting("lr", -1), r"lr: -1\.0 is not above 0"),

@@ -322,6 +322,8 @@ def test_fit_refuses_settings_out_of_range(settings, message):
 def test_fit_refuses_what_does_not_go_together():
     model = LinearSVM(6, CLASSES)
     optimizer, loader = optim.SGD(model.parameters(), lr=0.1), DataLoader(*data(50, 0), 8)
+    with pytest.raises(TypeError, match=r"fit: accumulate = 1\.5 is not an integer"):
+        fit(model, optimizer, loader, data(9, 1), [1], accumulate=1.5)
     with pytest.raises(ValueError, match="the loss of LinearSVM has none: leave it out"):
         fit(model, optimizer, loader, data(9, 1), [1], label_smoothing=0.1)
     for schedule in (

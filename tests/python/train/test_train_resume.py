@@ -85,6 +85,10 @@ RUNS = {
         normalize="standard", translate=1,
     ),
     "steps": dict(model="two-layer", optimizer="adagrad", schedule="multi-step", milestones=(1, 2)),
+    "bfloat16": dict(
+        model="nin", batch_norm=True, dropout=0.3, schedule="one-cycle", precision="bfloat16", translate=1,
+        label_smoothing=0.1,
+    ),
 }  # fmt: skip
 
 
@@ -109,6 +113,28 @@ def test_stopped_in_mid_epoch_it_ends_with_the_bits_of_one_that_was_not(tmp_path
     assert wanted[0].keys() >= {"schedule.count"} and wanted[4] is None
     assert len((part / METRICS).read_text().splitlines()) == 4
     assert (part / REPORT).read_text() == "report of epoch 3"
+    for folder in (whole, part):
+        folder.release()
+
+
+def test_a_net_with_parameters_that_come_to_rest_resumes_too(tmp_path):
+    """As the row of the results trains: whitening, a bias that rests from the fourth epoch on, lookahead, bfloat16."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (28, 31, 31, 3), dtype=np.uint8), np.arange(28) % 3
+    np.savez(tmp_path / "images.npz", x_train=x[:24], y_train=y[:24], x_test=x[24:], y_test=y[24:])
+    settings = TrainSettings(
+        data=str(tmp_path / "images.npz"), model="fast-cifar", epochs=5, batch_size=12, normalize="channel",
+        nesterov=True, momentum=0.85, schedule="linear", warmup=1.0, bias_lr=8.0, weight_decay=1e-3, lookahead=3,
+        flip="alternate", translate=2, padding="reflect", precision="bfloat16", label_smoothing=0.2,
+    )  # fmt: skip
+    whole, part = (RunFolder.named(str(tmp_path / which)) for which in ("whole", "part"))
+    run(whole, Job.new(settings), every=None)
+    run(part, Job.new(settings), 3)
+    for threads, more in ((2, 4), (1, None)):  # up to the fourth epoch, then within it
+        cr.set_num_threads(threads)
+        folder = RunFolder.open(str(part.path))
+        run(folder, Job.resumed(Trained.load(folder), settings), more)
+    assert learned(part) == learned(whole)
     for folder in (whole, part):
         folder.release()
 

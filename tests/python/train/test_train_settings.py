@@ -129,6 +129,9 @@ def test_settings_survive_the_values_of_a_file(settings):
         ({"data": "mnist"}, "root: mnist needs the folder with its files: give --root DIR"),
         ({"data": "cifar10"}, "root: cifar10 needs the folder"),
         ({"root": "x"}, "root: digits reads no folder"),
+        ({"data_title": " "}, "data-title: ' ': give 1 to 60 characters in one line"),
+        ({"data_title": "a\nb"}, r"data-title: 'a\\nb': give 1 to 60"),
+        ({"data_title": 61 * "x"}, "data-title: 'x+.*: give 1 to 60"),
         ({"data": "x.npz", "root": "x"}, "root: x.npz reads no folder"),
         ({"model": "softmax", "hidden": (5,)}, "hidden: only mlp and two-layer read it, not softmax"),
         ({"model": "mlp", "delta": 2.0}, "delta: only svm reads it, not mlp"),
@@ -258,6 +261,7 @@ def test_config_holds_every_name_as_flags_or_fields_write_it(tmp_path):
             for name, value in {
                 "data": '"cifar10"',
                 "root": '"there"',
+                "data-title": '"a copy"',
                 "model": '"mlp"',
                 "hidden": "[3, 4]",
                 "epochs": "7",

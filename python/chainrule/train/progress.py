@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-from chainrule.train import Callback, EpochRecord
-from chainrule.train.fit import Progress as EpochProgress
+from chainrule.train.fit import Callback, EpochRecord, Progress
 
 REFRESH = 0.1  # seconds between two drawings of the bar
 LEAST_BAR = 12  # characters that the bar has on a narrow terminal
 
 
 class Lines(Callback):
-    """One plain line an epoch, for files and pipes."""
+    """One plain line an epoch, for files and pipes.
 
-    def __init__(self, *, epochs: int, batches: int, done: int, seen: int):
+    Args:
+        epochs: of the run.
+    """
+
+    def __init__(self, epochs: int):
         self.epochs = epochs
 
     def __enter__(self) -> Lines:
@@ -37,19 +37,33 @@ class Lines(Callback):
 
 
 class LiveBar(Callback):
-    """A bar over all epochs with loss, accuracy, speed and the time left.
+    """A bar over all epochs with loss, accuracy, images a second and the time left, for a terminal.
+
+    It is a context, in which `fit` runs with it as a callback:
+
+        with LiveBar(epochs=5, batches=len(loader)) as bar:
+            fit(model, optimizer, loader, test, range(1, 6), callbacks=[bar])
+
+    Where the terminal is narrow, the accuracy of the last test is left out first, then images a second.
 
     Args:
         epochs: of the run.
         batches: of an epoch.
-        done: batches that are done when it begins.
+        done: batches that are done when it begins, those of finished epochs too.
         seen: training images of the first epoch that are.
+
+    Errors: ModuleNotFoundError without the package rich, which the extra `cli` installs.
     """
 
-    def __init__(self, *, epochs: int, batches: int, done: int, seen: int):
+    def __init__(self, epochs: int, batches: int, done: int = 0, seen: int = 0):
+        # Here, for it takes longer to import than all the rest, which trains without it.
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
         self.epochs = epochs
         self.batches = batches
-        self.bar = Progress(
+        self.bar = Bar(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[figures]}"),
@@ -84,7 +98,7 @@ class LiveBar(Callback):
         self.rate_since = (time.perf_counter(), self.seen)
         self.seen = 0
 
-    def batch_end(self, progress: EpochProgress) -> None:
+    def batch_end(self, progress: Progress) -> None:
         self.done += 1
         now = time.perf_counter()
         # The last of an epoch is always drawn: testing follows, which may take long.
@@ -107,13 +121,12 @@ class LiveBar(Callback):
             self.rate = (seen - before) / (now - since)
 
     def _draw(self, epoch: int, loss: float, accuracy: float) -> None:
-        figures = [f"loss {loss:.4f}", f"train {100 * accuracy:.1f} %"]
+        figures = [f"loss {loss:.4f}", f"train {100 * accuracy:.1f} %", f"{self.rate:,.0f} images/s"]
         if self.test is not None:
-            figures.append(f"test {100 * self.test:.1f} %")
-        figures.append(f"{self.rate:,.0f} images/s")
-        # Of a narrow terminal the bar gets its least width first, and the figures at the end are left out.
+            figures.insert(2, f"test {100 * self.test:.1f} %")
+        # Of a narrow terminal the bar gets its least width first, and the figures from the third on are left out.
         others = len(f"epoch {epoch}/{self.epochs}") + LEAST_BAR + len("00:00") + 3
         while len(figures) > 2 and others + len("  ".join(figures)) > self.bar.console.width:
-            figures.pop()
+            del figures[2]
         self.bar.update(self.task, completed=self.done, epoch=epoch, figures="  ".join(figures))
         self.bar.refresh()
