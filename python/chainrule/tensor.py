@@ -88,11 +88,12 @@ class Tensor(Box):
         return self.value.tolist()
 
     def __array__(self, dtype=None, copy=None):
-        if copy is False and dtype is not None and np.dtype(dtype) != self.value.dtype:
-            raise ValueError(f"a Tensor of {self.value.dtype} cannot become {np.dtype(dtype)} without a copy")
-        if dtype is not None and np.dtype(dtype) != self.value.dtype:
-            return self.value.astype(dtype)
-        return self.value.copy() if copy else self.data
+        value = unbox(self)
+        if copy is False and dtype is not None and np.dtype(dtype) != value.dtype:
+            raise ValueError(f"a Tensor of {value.dtype} cannot become {np.dtype(dtype)} without a copy")
+        if dtype is not None and np.dtype(dtype) != value.dtype:
+            return value.astype(dtype)
+        return value.copy() if copy else self.data
 
     def __float__(self):
         return float(self.item())
@@ -116,7 +117,7 @@ class Tensor(Box):
         return (self[i] for i in range(len(self)))
 
     def __repr__(self):
-        text = np.array2string(self.value, separator=", ", prefix="tensor(")
+        text = np.array2string(unbox(self), separator=", ", prefix="tensor(")
         tail = "" if self.value.dtype == np.float32 else f", dtype={self.value.dtype}"
         if self.gate is not None:
             tail += f", gate={type(self.gate).__name__}"

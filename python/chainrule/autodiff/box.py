@@ -53,12 +53,15 @@ class no_grad:
     False
     """
 
+    def __init__(self):
+        self._before = []  # one for each time that this context is entered
+
     def __enter__(self):
-        self._before = recording.on
+        self._before.append(recording.on)
         recording.on = False
 
     def __exit__(self, *exception):
-        recording.on = self._before
+        recording.on = self._before.pop()
 
     def __call__(self, function):
         def without_graph(*args, **kwargs):

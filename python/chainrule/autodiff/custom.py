@@ -45,6 +45,21 @@ def _value_and_pullback(function, arguments):
     return result
 
 
+def _repeatable(f):
+    """f for several runs: each draws from the library's generator, for dropout, what the first one drew."""
+    state = None
+
+    def run(*arguments):
+        nonlocal state
+        if state is None:
+            state = generator().bit_generator.state
+            return f(*arguments)
+        with draws_again(state):
+            return f(*arguments)
+
+    return run
+
+
 def custom_gradient(f):
     """A function whose derivative is the rule it returns, instead of that of its steps.
 
@@ -66,7 +81,7 @@ def custom_gradient(f):
     def applied(*arguments):
         if not any(isinstance(a, Box) for a in arguments):
             return _value_and_pullback(f, arguments)[0]
-        return CustomGradient(f)(*arguments)
+        return CustomGradient(_repeatable(f))(*arguments)
 
     applied.__name__ = getattr(f, "__name__", "custom_gradient")
     applied.__doc__ = f.__doc__
@@ -83,7 +98,7 @@ class Checkpoint(Gate):
     def forward(self, *arrays):
         self.kept = arrays
         with no_grad():
-            result = self.run([box_result(a) for a in arrays])
+            result = self.run(_boxed(arrays))
         if is_traced(result):
             raise _ReadsTraced
         return unbox(result)
@@ -98,12 +113,29 @@ class Checkpoint(Gate):
 
     def backward(self, gradient):
         if self.kinds is not None:  # a gate of a transform: see _apply
-            _, pullback = vjp(self.function, *unflatten(self.structure, self.kept))
-            return tuple(flatten(pullback(gradient))[0])
+            from chainrule.gates.shape import Astype
+
+            # Of the inputs whose gradients are wanted alone: the others may be integers, flags and numbers.
+            wanted = [i for i in range(len(self.kept)) if self.wants(i)]
+
+            def of_wanted(*values):
+                inputs = list(self.kept)
+                for i, value in zip(wanted, values, strict=True):
+                    inputs[i] = value
+                return self.run(inputs)
+
+            output, pullback = vjp(of_wanted, *(self.kept[i] for i in wanted))
+            dtype = unbox(output).dtype
+            found = pullback(gradient if unbox(gradient).dtype == dtype else Astype(dtype)(gradient))
+            gradients = [None] * len(self.kept)
+            for i, part in zip(wanted, found, strict=True):
+                gradients[i] = part
+            return tuple(gradients)
         # Outside transforms: record the steps now, and let gradients flow into what the function closes over.
-        leaves = [box_result(a) for a in self.kept]
+        leaves = _boxed(self.kept)
         for i, leaf in enumerate(leaves):
-            leaf.requires_grad = self.wants(i)
+            if isinstance(leaf, Box):
+                leaf.requires_grad = self.wants(i)
         before, recording.on = recording.on, True
         try:
             output = self.run(leaves)
@@ -125,10 +157,16 @@ class Checkpoint(Gate):
                 parts[i] = part if parts[i] is None else parts[i] + part
 
         if isinstance(output, Box) and output.gate is not None:
-            walk([(output.gate, gradient)], send, retain_graph=False)
+            # The steps go when this returns. What the function closes over may be read by others yet.
+            walk([(output.gate, gradient)], send, retain_graph=True)
         elif isinstance(output, Box) and output.requires_grad:
             send(output, gradient, gradient)  # the function returned what it was given
         return tuple(parts)
+
+
+def _boxed(values):
+    """The values with arrays as Tensors; numbers, flags and the like as they are."""
+    return [box_result(value) if isinstance(value, np.ndarray) else value for value in values]
 
 
 class _ReadsTraced(Exception):
@@ -146,8 +184,9 @@ def _apply(f, leaves, structure):
         leaves = list(leaves)
         if not any(isinstance(leaf, Box) and leaf.requires_grad for leaf in leaves):
             # Inputs without gradients: the function may still close over parameters.
-            leaves[0] = box_result(unbox(leaves[0]))
-            leaves[0].requires_grad = True
+            first = next(i for i, leaf in enumerate(leaves) if isinstance(leaf, Box))
+            leaves[first] = box_result(unbox(leaves[first]))
+            leaves[first].requires_grad = True
         return Checkpoint(f, structure)(*leaves)
     trace = top_trace(leaves)
     if trace.forward_mode:
@@ -158,21 +197,6 @@ def _apply(f, leaves, structure):
     if is_traced(output) and output.trace.level >= trace.level:
         raise _ReadsTraced
     return trace.node(Checkpoint(f, structure), leaves, lower, tuple(lower), output)
-
-
-def _repeatable(f):
-    """f for several runs: each draws from the library's generator, for dropout, what the first one drew."""
-    state = None
-
-    def run(*arguments):
-        nonlocal state
-        if state is None:
-            state = generator().bit_generator.state
-            return f(*arguments)
-        with draws_again(state):
-            return f(*arguments)
-
-    return run
 
 
 def checkpoint(f):

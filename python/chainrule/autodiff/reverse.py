@@ -119,12 +119,15 @@ def walk(seeds, send, retain_graph: bool) -> None:
             gradients = one_each(gate, gradients)
         if not retain_graph:
             gate.kept = FREED
+        last = None
         for edge, need, part in zip(gate.inputs, gate.needs, gradients):  # noqa: B905, a keyword costs here
             if not need:
                 continue
             if not edge.is_gate:
                 if part is not None:
-                    send(edge, part, upstream)
+                    # What two leaves are given at once is theirs one by one.
+                    send(edge, part.copy() if part is last and type(part) is np.ndarray else part, upstream)
+                    last = part
                 continue
             left = waiting[edge] - 1
             waiting[edge] = left
@@ -134,7 +137,7 @@ def walk(seeds, send, retain_graph: bool) -> None:
                         ready.append((edge, part))
                         continue
                     arrived[edge] = part
-                elif edge in own:
+                elif edge in own and not isinstance(part, Box):
                     arrived[edge] += part
                 else:
                     arrived[edge] = arrived[edge] + part

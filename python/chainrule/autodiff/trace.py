@@ -1,6 +1,6 @@
 """Traces: what keeps nested transforms apart.
 
-Each transform opens a trace one level above those it runs in, and boxes its inputs in it. A gate is applied at
+Each transform opens a trace at a level above those it runs in, and boxes its inputs in it. A gate is applied at
 the highest level among its inputs: there it records an edge (reverse) or pushes a tangent (forward), with rules
 that run on the values of the level below. A derivative at one level is thus an ordinary value to every other,
 and perturbations cannot be confused (Siskind and Pearlmutter, Perturbation Confusion and Referential
@@ -10,21 +10,15 @@ Transparency, 2005; the mechanism is that of HIPS/autograd's boxes).
 from __future__ import annotations
 
 import copy
-import threading
+import itertools
 
 import numpy as np
 
 from chainrule.autodiff.box import Box, box_result, recording, unbox
 from chainrule.autodiff.change import clock
 
-
-class _Depth(threading.local):
-    """How many traces the calling thread has open."""
-
-    level = 0
-
-
-_depth = _Depth()
+# One count for all threads: a transform that runs in another thread, on values of one that waits for it, is inside it.
+_levels = itertools.count(1)
 
 
 class Trace:
@@ -38,13 +32,11 @@ class Trace:
         self.level = 0
 
     def __enter__(self):
-        _depth.level += 1
-        self.level = _depth.level
+        self.level = next(_levels)
         self.alive = True
         return self
 
     def __exit__(self, *exception):
-        _depth.level -= 1
         self.alive = False
 
     def box(self, value, tangent=None) -> Box:
@@ -122,9 +114,9 @@ def _apply_base(gate, inputs):
         for leaf in edges:
             if isinstance(leaf, Box):
                 leaf.read = True
-    output = data = gate.forward(*values)
+    given = output = gate.forward(*values)
     if boxes:
-        data = np.asarray(data)
+        data = np.asarray(given)
         needed = recording.on and any(needs)
         if needed:
             gate.inputs, gate.needs, gate.time = edges, needs, clock.now
@@ -132,8 +124,9 @@ def _apply_base(gate, inputs):
     if gate.kept is None:
         gate.roles = None
     else:
+        # An input first: a gate may return what it was given, and its rule is in terms of that.
         gate.roles = tuple(
-            "output" if kept is data else next((i for i, v in enumerate(values) if kept is v), "other")
+            next((i for i, v in enumerate(values) if kept is v), "output" if kept is given else "other")
             for kept in gate.kept
         )
     return output

@@ -112,15 +112,30 @@ class _Pullback:
                     seeds.append((output.gate, cotangent))
         if seeds:
             walk(seeds, send, retain_graph=True)
-        results = []
+        results, given = [], _Given(cotangents)
         for leaf, value in zip(self.leaves, self.values, strict=True):
             gradient = sums.get(id(leaf))
             if gradient is None:
                 gradient = zeros(kind_of(value))
             elif unbox(gradient).dtype != unbox(value).dtype:
                 gradient = gradient.astype(unbox(value).dtype)
-            results.append(_like(value, gradient))
+            results.append(_like(value, given.own(gradient)))
         return results
+
+
+class _Given:
+    """Arrays that are somebody's: what is returned beside them gets memory of its own."""
+
+    def __init__(self, arrays):
+        self.arrays = list(arrays)
+
+    def own(self, array):
+        """The array, or a copy where it is one of these, or part of another. It then is one of these."""
+        if isinstance(array, np.ndarray):
+            if isinstance(array.base, np.ndarray) or any(array is other for other in self.arrays):
+                array = array.copy()
+            self.arrays.append(array)
+        return array
 
 
 def _like(value, derivative):
@@ -284,10 +299,11 @@ def jvp(f, primals, tangents, has_aux=False):
         outputs, output_structure = _outputs("jvp", result)
         aux = map_leaves(lambda leaf: _strip(trace, leaf), aux)
     value = unflatten(output_structure, [_strip(trace, v) for v in outputs])
+    given = _Given(directions)
     tangent = unflatten(
         output_structure,
         [
-            _like(_strip(trace, v), v.tangent)
+            _like(_strip(trace, v), given.own(v.tangent))
             if isinstance(v, Box) and v.trace is trace and v.tangent is not None
             else _like(v, zeros(kind_of(v)))
             for v in outputs

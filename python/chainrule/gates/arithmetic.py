@@ -113,10 +113,11 @@ class Power(Gate):
 
     def forward(self, x, y):
         z = _core.power(x, y)
-        # The rule computes with x and y alone, so they take the dtype here that they were computed in. An
-        # exponent that is a number stays one, to be folded.
-        y = y if isinstance(y, (int, float)) else np.asarray(y, z.dtype)
-        self.kept = np.asarray(x, z.dtype), y, z
+        # What is kept as it was given is known as the input again at a higher level. The rule computes with x and y
+        # alone: integers take the dtype here that they were computed in. An exponent that is a number stays one, to be
+        # folded.
+        y = y if isinstance(y, (int, float)) else _floating(y, z.dtype)
+        self.kept = _floating(x, z.dtype), y, z
         return z
 
     def backward(self, gradient):
@@ -139,7 +140,8 @@ class Power(Gate):
             if y == 0:
                 return 0.0
             return multiply(x if y == 2 else power(x, y - 1), float(y))
-        return multiply(y, power(x, where_nonzero(y, subtract(y, 1.0), 1.0)))
+        # 0 x^-1 must not be NaN at x = 0; elsewhere it is 0, and has derivatives.
+        return multiply(y, power(x, where_nonzero(either_nonzero(x, y), subtract(y, 1.0), 1.0)))
 
     def slope_in_exponent(self):
         from chainrule.gates.functions import log
@@ -152,6 +154,14 @@ class Power(Gate):
 def add_tangents(a, b):
     """The sum of two tangents, where None is 0."""
     return b if a is None else a if b is None else add(a, b)
+
+
+def _floating(x, dtype):
+    return x if isinstance(x, np.ndarray) and x.dtype.kind == "f" else np.asarray(x, dtype)
+
+
+def either_nonzero(x, y):
+    return (np.asarray(unbox(x)) != 0) | (np.asarray(unbox(y)) != 0)
 
 
 def where_nonzero(condition, x, y):

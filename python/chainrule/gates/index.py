@@ -48,6 +48,14 @@ class IndexAdd(Gate):
         return index(gradient, self.where)
 
 
+def _plain(part):
+    """A part of an index as NumPy's own kinds: sequences of any type become arrays, whose repetitions are seen."""
+    if isinstance(part, Box):
+        return np.array(unbox(part))  # a copy: the Tensor's `data` may be changed before the backward pass
+    numpys = isinstance(part, (np.ndarray, str, bytes)) or hasattr(part, "__index__")
+    return part if numpys or not hasattr(part, "__len__") else np.asarray(part)
+
+
 def index(x, where):
     """x[where], with basic slices, integers, None, Ellipsis, and integer or boolean arrays, as NumPy has them.
 
@@ -64,7 +72,7 @@ def index(x, where):
     """
     x = as_array(x, "index")
     parts = where if isinstance(where, tuple) else (where,)
-    plain = tuple(np.asarray(unbox(p)) if isinstance(p, (Box, list, tuple)) else p for p in parts)
+    plain = tuple(_plain(p) for p in parts)
     # An empty list has no dtype of its own; as an index it names nothing.
     plain = tuple(
         p.astype(np.int64) if isinstance(p, np.ndarray) and p.size == 0 and p.dtype != bool else p

@@ -43,8 +43,9 @@ def _distributions(operation, axis, *values):
 
 def _weighted_log(p, q):
     """p ln q, 0 where p is 0."""
-    some = np.asarray(unbox(p)) > 0
-    # The logarithm is taken of 1 where p is 0, so that no inf or NaN reaches the product or its gradient.
+    some = (np.asarray(unbox(p)) > 0) | (np.asarray(unbox(q)) > 0)
+    # The logarithm is taken of 1 where both are 0, so that no inf or NaN reaches the product or its gradient; the slope
+    # in p is ln q where p alone is 0.
     return multiply(p, log(where(some, q, 1.0)))
 
 

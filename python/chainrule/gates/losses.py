@@ -11,6 +11,7 @@ from chainrule.autodiff.box import Box, shape_of, unbox
 from chainrule.autodiff.gate import Gate
 from chainrule.gates.arithmetic import add, add_tangents, divide, multiply, square, subtract
 from chainrule.gates.functions import abs, sign
+from chainrule.gates.index import index
 from chainrule.gates.reduce import mean
 from chainrule.gates.select import where
 from chainrule.gates.shape import as_array, reshape
@@ -102,10 +103,15 @@ class MulticlassHinge(RowLoss):
 
     def slopes(self, scores):
         own = one_hot(self.labels, scores.shape[1], unbox(scores).dtype)
-        correct = sum(multiply(scores, own), axis=1, keepdims=True)
-        margins = add(subtract(scores, correct), self.delta)
-        violated = (unbox(margins) > 0) & (own == 0)
-        slopes = where(violated, multiply(margins, 2.0) if self.squared else 1.0, np.zeros_like(own))
+        # Picked, and not the sum of products with `own`: a masked score, -inf, times 0 is NaN.
+        correct = index(scores, (np.arange(len(own)), np.asarray(self.labels)))
+        margins = add(subtract(scores, reshape(correct, (len(own), 1))), self.delta)
+        violated = ~(unbox(margins) <= 0) & (own == 0)  # NaN goes through, as in the loss
+        if not self.squared:
+            nan = np.isnan(unbox(margins))
+            slopes = np.where(violated, np.where(nan, np.nan, 1.0), 0.0).astype(own.dtype)
+            return subtract(slopes, multiply(own, sum(slopes, axis=1, keepdims=True)))
+        slopes = where(violated, multiply(margins, 2.0), np.zeros_like(own))
         return subtract(slopes, multiply(own, sum(slopes, axis=1, keepdims=True)))
 
 
@@ -150,7 +156,9 @@ def _column(rows, count):
 def _labels(operation, labels):
     """Class numbers as an array of integers."""
     try:
-        array = np.asarray(unbox(labels))
+        array = (
+            np.array(unbox(labels)) if isinstance(labels, Box) else np.asarray(labels)
+        )  # its own, if `data` changes
     except ValueError:
         array = np.asarray(None)
     if array.size == 0 and isinstance(labels, (list, tuple)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from chainrule import _core
 from chainrule.autodiff.box import Box, shape_of
 from chainrule.autodiff.gate import Gate
@@ -82,8 +84,9 @@ def _product(x, y, bfloat16):
 def _of_rows(x, gradient, bfloat16):
     """x^T gradient over all rows of both: one product, instead of a batch of products and its sum."""
     if len(x.shape) > 2:
-        x = reshape(x, (-1, x.shape[-1]))
-        gradient = reshape(gradient, (-1, gradient.shape[-1]))
+        rows = math.prod(x.shape[:-1])  # -1 has no meaning beside an axis of 0
+        x = reshape(x, (rows, x.shape[-1]))
+        gradient = reshape(gradient, (rows, gradient.shape[-1]))
     return _product(swap_last_axes(x), gradient, bfloat16)
 
 

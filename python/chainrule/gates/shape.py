@@ -200,7 +200,7 @@ class Pad(Gate):
         return index(gradient, middle)
 
     def jvp(self, tangent):
-        return pad(tangent, self.widths)
+        return Pad(self.widths, 0.0)(tangent)
 
 
 def pad(x, widths, value=0.0):
