@@ -8,7 +8,6 @@ from dataclasses import replace
 from chainrule.train import RunFolder, Trained
 from chainrule.train.build import load_data
 from chainrule.train.config import with_absolute_paths
-from chainrule.train.settings import NEED_ROOT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +23,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     settings = trained.checkpoint.settings
     asked = {"data": arguments.data, "root": arguments.root}
     changes = with_absolute_paths({k: v for k, v in asked.items() if v is not None})
-    if changes.get("data", settings.data) not in NEED_ROOT and "root" not in changes:
+    if changes.get("data", settings.data) != settings.data and "root" not in changes:
         changes["root"] = None  # the run's own folder is not for other data
     data, _ = load_data(replace(settings, **changes))
     result = trained.test(data)

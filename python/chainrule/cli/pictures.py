@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -272,6 +273,7 @@ def curves_of_runs(folders: Sequence[RunFolder]) -> np.ndarray:
     names = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
     runs = {}
     for name, folder in zip(names, folders, strict=True):
+        name = os.fsencode(name).decode(errors="replace")  # any bytes may be a name, and not all are text
         history = read_checkpoint(folder / CHECKPOINT).history
         if not history:
             raise CommandError(f"view curves: {folder.path}: the run has not finished an epoch")

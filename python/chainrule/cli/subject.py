@@ -150,7 +150,8 @@ class Subject:
                 labels.append(None)
         stack = np.stack([np.asarray(image, np.float32) for image in images])
         inputs = self.inputs(stack)
-        scores = scores_of(self.model, inputs)
+        settings = self.checkpoint.settings
+        scores = scores_of(self.model, inputs, precision=settings.precision, tta=settings.tta)
         return [
             Example(self.pixels(image), row, name, label, score)
             for image, row, name, label, score in zip(stack, inputs, names, labels, scores, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def load_cifar10(root) -> Dataset:
     over 9.
     """
     root = Path(root)
-    if not root.is_dir():
+    if not os.path.isdir(root):  # also of names that no file can have, where Path.is_dir raises
         raise DataError(f"CIFAR-10: {one_line(root)} is not a folder")
     folder = root / _FOLDER if (root / _FOLDER).is_dir() else root
     parts = [_read(folder / f"data_batch_{i}.bin") for i in range(1, 6)]

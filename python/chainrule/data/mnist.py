@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import zlib
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def load_mnist(root) -> Dataset:
     checksum fails; for labels over 9; and where images and labels differ in number.
     """
     root = Path(root)
-    if not root.is_dir():
+    if not os.path.isdir(root):  # also of names that no file can have, where Path.is_dir raises
         raise DataError(f"MNIST: {one_line(root)} is not a folder")
     splits = []
     for prefix in ("train", "t10k"):

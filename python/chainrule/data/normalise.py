@@ -5,6 +5,8 @@ LeCun, Bottou, Orr and Müller, Efficient BackProp, 1998, section 4.3, tell why.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -178,7 +180,15 @@ class Standardise(Normaliser):
         return self.mean.size == 1 or self.mean.shape == self.input_shape[-1:]
 
     def _apply(self, x):
-        return (x - self.mean) / self.deviation
+        mean, deviation = self.mean, self.deviation
+        if mean.size == 1:  # one value, whatever the shape of an input
+            mean, deviation = mean.reshape(()), deviation.reshape(())
+        return (x - mean) / deviation
+
+
+def flattened(x):
+    """Inputs (N, ...) as (N, features), for any N."""
+    return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
 class GCN(Normaliser):
@@ -214,7 +224,7 @@ class GCN(Normaliser):
         self.bias = float(bias)
 
     def _apply(self, x):
-        flat = x.reshape(len(x), -1)
+        flat = flattened(x)
         # Inputs that do not vary are found by their values: a mean of many 0.1 is off by a rounding error.
         varies = flat.min(axis=1, keepdims=True) != flat.max(axis=1, keepdims=True)
         centred = flat - flat.mean(axis=1, dtype=np.float64, keepdims=True)

@@ -9,15 +9,17 @@ import numpy as np
 
 from chainrule import _core
 from chainrule.data import normalise
-from chainrule.data.normalise import Normaliser
+from chainrule.data.normalise import Normaliser, flattened
 
 
 def _principal_components(flat):
     """Mean, variances from the largest down, and directions as columns, of inputs (N, features)."""
     mean = flat.mean(axis=0, dtype=np.float64)
+    # Features that do not vary are found by their values: the deviation of many 0.1 is a rounding error, not 0.
+    varies = flat.min(axis=0) != flat.max(axis=0)
     covariance = np.zeros((flat.shape[1], flat.shape[1]))
     for block in normalise.blocks(flat):
-        centred = block - mean
+        centred = np.where(varies, block - mean, 0.0)
         # NumPy's product sees that this one is symmetric, and does half of it.
         covariance += centred.T @ centred
     variances, directions = np.linalg.eigh(covariance / len(flat))
@@ -82,7 +84,7 @@ class Whiten(Normaliser):
         self.mean, self.projection = mean, directions
 
     def _apply(self, x):
-        flat = x.reshape(len(x), -1).astype(np.float64)
+        flat = flattened(x).astype(np.float64)
         # The library's own product: NumPy's gives other bits with another number of threads.
         return _core.matmul(flat - self.mean, self.projection)
 
@@ -129,5 +131,5 @@ class ZCA(Normaliser):
         self.matrix = _core.matmul(scaled, directions.T).astype(np.float32)
 
     def _apply(self, x):
-        centred = (x.reshape(len(x), -1) - self.mean).astype(np.float32)
+        centred = (flattened(x) - self.mean).astype(np.float32)
         return _core.matmul(centred, self.matrix).reshape(x.shape)

@@ -86,5 +86,12 @@ def with_absolute_paths(values: Mapping[str, Any]) -> dict[str, Any]:
         value = resolved.get(name)
         if value is None or (name == "data" and not value.endswith(".npz")):
             continue
-        resolved[name] = os.path.abspath(value)
+        resolved[name] = path = os.path.abspath(value)
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise SettingsError(
+                f"{name}: {os.fsencode(path).decode(errors='replace')}: the path is no UTF-8 text, which the run's "
+                "files hold: rename the folder or the file"
+            ) from None
     return resolved

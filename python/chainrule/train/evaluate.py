@@ -62,7 +62,8 @@ def scores_of(
     model.eval()
     try:
         with chainrule.no_grad(), computing_in(precision):
-            batches = (inputs[i : i + batch_size] for i in range(0, len(inputs), batch_size))
+            starts = range(0, max(len(inputs), 1), batch_size)  # of no inputs one batch, for the shape
+            batches = (inputs[i : i + batch_size] for i in starts)
             return np.concatenate([_scores(model, batch, tta) for batch in batches])
     finally:
         for module, mode in modes:

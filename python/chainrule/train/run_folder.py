@@ -1,7 +1,7 @@
 """The folder of a run: where it lies, and how its files are written so that they are always whole.
 
-A new folder is filled under a hidden name beside its place and then renamed; a file that is there is replaced
-in one step. What the files hold is left to others.
+A new folder is filled under a hidden name beside its place and then renamed; an empty one that is there is filled in
+its place; a file that is there is replaced in one step. What the files hold is left to others.
 """
 
 from __future__ import annotations
@@ -112,6 +112,9 @@ class RunFolder:
             self._create(files)
 
     def _create(self, files: Mapping[str, bytes]) -> None:
+        if self._series is None and self.path.is_dir():
+            self._fill(files)
+            return
         parent = self.path.parent
         parent.mkdir(parents=True, exist_ok=True)
         hidden = Path(tempfile.mkdtemp(prefix=HIDDEN, dir=parent))
@@ -135,6 +138,25 @@ class RunFolder:
                 self.release()
                 shutil.rmtree(hidden, ignore_errors=True)
         sync_folder(parent)
+
+    def _fill(self, files: Mapping[str, bytes]) -> None:
+        """Write into a folder that is there and empty: it may be a link, a mount or where this process is, which no
+        renaming replaces. A failure leaves it empty."""
+        self._lock(self.path)
+        try:
+            if any(self.path.iterdir()):
+                raise RunFolderError(f"out: {self.path} is not empty: name another folder")
+            try:
+                for name, content in files.items():
+                    replace_file(self.path / name, content)
+                self.exists = True
+            finally:
+                if not self.exists:
+                    for name in files:
+                        (self.path / name).unlink(missing_ok=True)
+        finally:
+            if not self.exists:
+                self.release()
 
 
 def _next_free(parent: Path, series: str) -> Path:

@@ -58,6 +58,7 @@ MOST_EPOCHS = 10**9
 MOST_EXAMPLES = 10**12
 MOST_UNITS = 10**6
 MOST_PIXELS = 10**4
+MOST_RATE = 1e307
 MOST_TITLE = 60  # characters, that headings have room for
 
 
@@ -344,8 +345,29 @@ class TrainSettings:
             within(
                 "warmup", self.warmup, self.warmup < self.epochs, f"below the {self.epochs} epochs of the run"
             )
+        self._check_rates()
         if self.schedule == "one-cycle" and self.optimizer in ("sgd", "rmsprop") and self.momentum == 0:
             raise SettingsError("schedule: one-cycle moves momentum, which is 0: give a momentum above 0")
+
+    def _check_rates(self) -> None:
+        """No learning rate of the run is beyond what a number holds."""
+        growths = {
+            "step": lambda: (self.epochs // self.step_size) * _log(self.gamma),
+            "multi-step": lambda: len(self.milestones) * _log(self.gamma),
+            "exponential": lambda: self.epochs * _log(self.gamma),
+            "cosine": lambda: _log(self.final_lr),
+            "linear": lambda: _log(self.final_lr),
+        }
+        growth = growths[self.schedule]() if self.schedule in growths else 0.0
+        base = _log(self.lr) + max(0.0, _log(self.bias_lr))
+        if base > _log(MOST_RATE):
+            raise SettingsError(f"lr: {self.lr:g} makes a learning rate beyond {MOST_RATE:g}, with bias-lr")
+        if base + growth > _log(MOST_RATE):
+            name = "gamma" if self.final_lr is None else "final_lr"
+            value = getattr(self, name)
+            raise SettingsError(
+                f"{hyphened(name)}: {value:g} makes a learning rate beyond {MOST_RATE:g} in the end"
+            )
 
     @property
     def data_name(self) -> str:
@@ -380,6 +402,10 @@ class RunOptions:
             within("checkpoint-every", number, number > 0, f"above 0 {unit}")
         if self.resume is not None and self.out is not None:
             raise SettingsError("out: a resumed run stays where it is: leave out --out")
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf
 
 
 # What may be given anew for a resumed run. Data that were moved are still the same: their checksum is compared.

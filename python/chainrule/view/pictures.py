@@ -82,6 +82,32 @@ def filters(weights: np.ndarray) -> np.ndarray:
     return templates(weights.reshape(-1, weights.shape[3]), weights.shape[:3])
 
 
+def as_colours(image: np.ndarray) -> np.ndarray:
+    """An image as it is shown: gray and RGB as they are, RGBA over white, of any other number of channels the mean.
+
+    Args:
+        image: (H, W, C) uint8.
+
+    Returns: (H, W, 1 or 3) uint8.
+
+    Errors: TypeError for an image that is not uint8; ValueError for another shape.
+
+    >>> as_colours(np.array([[[255, 0, 0, 51]]], np.uint8)).tolist()
+    [[[255, 204, 204]]]
+    """
+    image = np.asarray(image)
+    if image.dtype != np.uint8:
+        raise TypeError(f"as_colours: image is {image.dtype}: give uint8")
+    if image.ndim != 3 or image.shape[2] == 0:
+        raise ValueError(f"as_colours: image {image.shape}: give (H, W, C)")
+    if image.shape[2] in (1, 3):
+        return image
+    if image.shape[2] == 4:
+        share = image[..., 3:] / 255
+        return np.rint(image[..., :3] * share + 255 * (1 - share)).astype(np.uint8)
+    return np.rint(image.mean(axis=2, keepdims=True)).astype(np.uint8)
+
+
 def signed_pixels(values: np.ndarray, share: float = 1.0) -> np.ndarray:
     """Values of both signs, as a gradient has them, as one image: 0 is mid-gray (128), in each channel.
 

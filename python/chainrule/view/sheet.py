@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from chainrule.view.pictures import Picture
+from chainrule.view.pictures import Picture, as_colours
 from chainrule.view.plots import COLOURS, STYLE, pixels
 
 SCALE = 2  # pixels a unit; every length below is in units
@@ -149,7 +149,7 @@ def _drawn(width: float, height: float, placed: list[tuple], texts: list[tuple],
         tall, wide = (max(1, round(size * zoom)) for size in image.shape[:2])
         rows, columns = np.arange(tall) * image.shape[0] // tall, np.arange(wide) * image.shape[1] // wide
         top, left = round(y * SCALE) + (side - tall) // 2, round(x * SCALE) + (side - wide) // 2
-        canvas[top : top + tall, left : left + wide] = image[rows][:, columns]
+        canvas[top : top + tall, left : left + wide] = as_colours(image)[rows][:, columns]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(canvas.shape[1] / 100, canvas.shape[0] / 100), dpi=100)
         figure.figimage(canvas)

@@ -1,11 +1,15 @@
 """Every mistake of a user is one line on stderr and exit status 2, and leaves nothing behind."""
 
 import gzip
+import os
 import re
+import shutil
 import struct
 
 import numpy as np
 import pytest
+
+from chainrule.data import DataError
 
 
 @pytest.mark.parametrize(
@@ -340,3 +344,37 @@ def test_cli_missing_packages_are_named_before_anything_else(refused, monkeypatc
     monkeypatch.setattr("chainrule.cli.extras.PACKAGES", {"numpy": "numpy", "no_such_package": "such-a-one"})
     line = refused("train", "--epochs", "nonsense")
     assert "missing such-a-one: install what the commands need with pip install 'chainrule[cli]'" in line
+
+
+def test_cli_paths_that_are_no_text_are_refused_before_training(command, place, rows, monkeypatch):
+    folder = place / os.fsdecode(b"bad\xff")
+    folder.mkdir()
+    shutil.copy(rows, folder / "rows.npz")
+    monkeypatch.chdir(folder)
+    status, out, err = command("train", "--data", "rows.npz", "--epochs", 1, "--out", "run")
+    assert (status, out) == (2, "") and err.count("\n") == 1
+    assert "the path is no UTF-8 text, which the run's files hold" in err and not (folder / "run").exists()
+
+
+def test_cli_curves_of_a_run_whose_name_is_no_text(command, trained, quick, place):
+    folder = trained("run", "--model", "softmax")
+    folder = folder.rename(place / os.fsdecode(b"nu\xff"))
+    assert command("view", "curves", folder).status == 0 and (folder / "curves.png").exists()
+
+
+def test_cli_evaluate_on_other_data_does_not_look_into_the_runs_folder(
+    command, trained, quick, place, monkeypatch
+):
+    folder = trained("run", "--model", "softmax")
+    asked = []
+
+    def load(settings):
+        asked.append((settings.data, settings.root))
+        raise DataError("enough")
+
+    monkeypatch.setattr("chainrule.cli.evaluate.load_data", load)
+    command("evaluate", folder, "--data", "mnist", "--root", "there")
+    assert command("evaluate", folder, "--data", "mnist").err.startswith(
+        "chainrule: root: mnist needs the folder"
+    )
+    assert asked == [("mnist", str(place / "there"))]

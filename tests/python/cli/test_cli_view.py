@@ -65,6 +65,31 @@ def picture(folder, name):
         return np.asarray(image)
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("model", [["mlp"], ["all-cnn-a"]], ids=str)
+def test_view_images_of_other_channels(command, trained, quick, place, channels, model):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (30, 12, 12, channels), dtype=np.uint8)
+    np.savez(place / "some.npz", x=images, y=np.arange(30) % 3)
+    folder = trained("run", "--data", place / "some.npz", "--model", *model)
+    kinds = ["filters", "saliency", "explain", *(["features", "patches", "cam"] if model != ["mlp"] else [])]
+    for kind in kinds:
+        numbers = ["0"] if kind not in ("filters", "patches") else []
+        assert command("view", kind, folder, *numbers) == (0, f"{folder / kind}.png\n", "")
+        assert picture(folder, f"{kind}.png").std() > 10
+
+
+def test_view_scores_are_those_that_predict_gives(trained, quick, place):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 12, 12, 3), dtype=np.uint8)
+    np.savez(place / "some.npz", x=images, y=np.arange(40) % 3)
+    flags = ["--model", "nin", "--precision", "bfloat16", "--tta", "mirror-shift"]
+    run = Subject.load(RunFolder.open(str(trained("run", "--data", place / "some.npz", *flags))), None)
+    result = run.trained.test(run.data)
+    found = run.examples([str(i) for i in range(len(result.labels))], False)
+    np.testing.assert_array_equal([example.scores for example in found], result.scores)
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [

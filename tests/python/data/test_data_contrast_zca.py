@@ -228,3 +228,40 @@ def test_byte_table_holds_what_a_call_gives():
         table = normaliser.fit(photographs).byte_table()
         assert table.dtype == np.float32
         assert np.array_equal(table, normaliser(every_byte).reshape(256, 3))
+
+
+@pytest.mark.parametrize("kind", [ZCA, Whiten])
+@pytest.mark.parametrize("value", [0.1, 1e-3, 7.7])
+def test_features_that_do_not_vary_become_0_without_an_epsilon(kind, value):
+    x = np.full((10, 3), value)
+    assert not kind(epsilon=0).fit(x)(x).any() and not kind(epsilon=0).fit(x)(x + 1).any()
+    x[:, 0] = np.arange(10.0)
+    z = kind(epsilon=0).fit(x)(x)
+    np.testing.assert_allclose(np.sort(z.std(axis=0)), [0, 0, 1], atol=1e-6)
+
+
+NORMALISERS = [
+    Identity(),
+    Scale(0, 0.5),
+    Standardise(),
+    Standardise("channel"),
+    Standardise("all"),
+    GCN(),
+    ZCA(),
+]
+
+
+@pytest.mark.parametrize(
+    "normaliser", [*NORMALISERS, Whiten(), Pipeline(GCN(), ZCA())], ids=lambda n: type(n).__name__
+)
+def test_no_inputs_give_no_inputs(normaliser, images):
+    normaliser.fit(images)
+    assert normaliser(images[:0]).shape == (0, *normaliser(images[:1]).shape[1:])
+
+
+@pytest.mark.parametrize("per", ["feature", "channel", "all"])
+def test_images_of_one_value_have_a_byte_table(per):
+    x = np.arange(9, dtype=np.uint8).reshape(9, 1, 1, 1)
+    normaliser = Standardise(per).fit(x)
+    assert normaliser.byte_table().shape == (256, 1)
+    np.testing.assert_array_equal(normaliser.byte_table()[x.ravel(), 0], normaliser(x).ravel())

@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule.data import DataError, load_npz
+from chainrule.data import DataError, load_cifar10, load_mnist, load_npz
 from chainrule.data.dataset import every_fifth
 
 Y10 = np.arange(10) % 2
@@ -185,3 +186,53 @@ def test_npz_cut_short_anywhere_is_a_data_error(share, compress):
         with pytest.raises(DataError) as caught:
             load_npz(path)
     assert "\n" not in str(caught.value)
+
+
+def npy(header: str) -> bytes:
+    text = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(80)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (3,",
+        "{[]: 1}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (True,)}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (3L,)}",
+        "{'descr': 3, 'fortran_order': False, 'shape': (3,)}",
+        "nonsense",
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_npz_with_a_header_that_somebody_made_up_is_refused(tmp_path, header):
+    path = tmp_path / "made.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("x", "y"):
+            archive.writestr(f"{name}.npy", npy(header))
+    with pytest.raises(DataError, match=r"made\.npz: ") as caught:
+        load_npz(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_npz_packed_by_lzma_and_damaged_is_refused(tmp_path):
+    path = tmp_path / "packed.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for name in ("x", "y"):
+            archive.writestr(f"{name}.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (10,)}"))
+    content = bytearray(path.read_bytes())
+    content[60] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"packed\.npz: "):
+        load_npz(path)
+
+
+def test_names_that_no_file_can_have_are_data_errors():
+    for load in (load_npz, load_mnist, load_cifar10):
+        with pytest.raises(DataError, match=r"a{300}"):
+            load("a" * 300 + ".npz")
+
+
+def test_npz_classes_that_are_no_text_are_named_by_what_is(saved):
+    data = load_npz(saved(good(classes=np.array(["a\ud800", "b", "c"]))))
+    assert data.classes == ("a?", "b", "c")

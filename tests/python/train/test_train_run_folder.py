@@ -72,7 +72,7 @@ def test_next_free_moves_on_when_another_run_takes_its_name(tmp_path):
 def test_a_fixed_name_that_another_run_takes_meanwhile_stays_theirs(tmp_path):
     one, other = (RunFolder.named(str(tmp_path / "run")) for _ in range(2))
     one.write(FILES)
-    with pytest.raises(OSError):
+    with pytest.raises(RunFolderError, match="run is being trained by another process"):
         other.write({CHECKPOINT: b"other"})
     assert contents(tmp_path / "run") == FILES and not other.exists
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
@@ -246,3 +246,48 @@ def test_a_file_system_without_locks_is_no_hindrance(tmp_path, monkeypatch):
     folder.write(FILES)
     folder.claim()
     folder.release()
+
+
+@pytest.mark.parametrize("how", ["here", "link", "plain"])
+def test_an_empty_folder_of_any_kind_is_filled_where_it_is(tmp_path, monkeypatch, how):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    (tmp_path / "link").symlink_to("empty")
+    before = (tmp_path / "empty").stat().st_ino
+    folder = RunFolder.named(
+        {"here": ".", "link": str(tmp_path / "link"), "plain": str(tmp_path / "empty")}[how]
+    )
+    folder.write(FILES)
+    assert folder.exists and contents(tmp_path / "empty") == FILES
+    assert (tmp_path / "empty").stat().st_ino == before and (tmp_path / "link").is_symlink()
+    with pytest.raises(RunFolderError, match="is being trained by another process"):
+        RunFolder.open(str(tmp_path / "empty")).claim()
+    folder.release()
+
+
+def test_a_folder_that_cannot_be_filled_is_empty_again(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    folder = RunFolder.named(str(tmp_path / "run"))
+
+    def fail(path, content):
+        if path.name != CHECKPOINT:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace_file(path, content)
+
+    monkeypatch.setattr(module, "replace_file", fail)
+    with pytest.raises(OSError, match="No space left"):
+        folder.write(FILES)
+    assert not folder.exists and list((tmp_path / "run").iterdir()) == []
+    monkeypatch.undo()
+    folder.write(FILES)  # nobody keeps it
+    assert contents(tmp_path / "run") == FILES
+    folder.release()
+
+
+def test_a_folder_that_another_run_has_filled_meanwhile_is_left_alone(tmp_path):
+    (tmp_path / "run").mkdir()
+    folder = RunFolder.named(str(tmp_path / "run"))
+    (tmp_path / "run" / "other").write_bytes(b"o")
+    with pytest.raises(RunFolderError, match="run is not empty: name another folder"):
+        folder.write(FILES)
+    assert contents(tmp_path / "run") == {"other": b"o"} and not folder.exists

@@ -41,7 +41,7 @@ OPTIMIZERS = {
 }
 SCHEDULES = {
     "constant": {"warmup": st.sampled_from([0.0, 0.5])},
-    "step": {"gamma": positive, "step_size": st.integers(1, 10**9)},
+    "step": {"gamma": shares, "step_size": st.integers(1, 10**9)},
     "multi-step": {"milestones": st.lists(st.integers(1, 10**9), min_size=1).map(tuple)},
     "cosine": {"final_lr": positive, "warmup_from": shares},
     "one-cycle": {},
@@ -185,6 +185,14 @@ def test_settings_survive_the_values_of_a_file(settings):
             r"warmup: 0\.5: plateau goes by epochs: give a whole number",
         ),
         ({"schedule": "one-cycle", "warmup": 1.0}, "warmup: only constant, step, .* read it, not one-cycle"),
+        ({"lr": 1e306, "bias_lr": 100.0}, r"lr: 1e\+306 makes a learning rate beyond 1e\+307, with bias-lr"),
+        (
+            {"schedule": "step", "step_size": 10, "gamma": 1e200},
+            r"gamma: 1e\+200 makes a learning rate beyond 1e\+307 in the end",
+        ),
+        ({"schedule": "exponential", "gamma": 1e300}, "gamma: .* in the end"),
+        ({"schedule": "multi-step", "milestones": (1, 2), "gamma": 1e200}, "gamma: .* in the end"),
+        ({"schedule": "cosine", "final_lr": 1e300, "lr": 1e10}, "final-lr: .* in the end"),
         ({"schedule": "one-cycle", "momentum": 0.0}, "schedule: one-cycle moves momentum, which is 0"),
         ({"warmup": 30.0}, r"warmup: 30\.0 is not below the 30 epochs of the run"),
         ({"warmup": -1.0}, r"warmup: -1\.0 is not at least 0"),

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from chainrule.view import filters, heat, overlay, resize, signed_pixels, templates, tile, to_pixels
+from chainrule.view.pictures import as_colours
 from chainrule.view.png import png_uri
 
 weights = arrays(
@@ -242,3 +243,21 @@ def test_png_of_other_channels_is_their_mean(channels):
 def test_png_refuses_what_is_no_image(image, error):
     with pytest.raises(error, match=r"^png_bytes: image"):
         png_uri(image)
+
+
+def test_images_of_other_channels_are_shown_in_colours_or_gray():
+    rng = np.random.default_rng(0)
+    for channels in (1, 3):
+        image = rng.integers(0, 256, (4, 5, channels), dtype=np.uint8)
+        assert as_colours(image) is image
+    image = rng.integers(0, 256, (4, 5, 4), dtype=np.uint8)
+    paper = Image.new("RGBA", (5, 4), "white")
+    shown = np.asarray(Image.alpha_composite(paper, Image.fromarray(image)).convert("RGB")).astype(int)
+    assert np.abs(as_colours(image) - shown).max() <= 1
+    image = rng.integers(0, 256, (4, 5, 2), dtype=np.uint8)
+    assert as_colours(image).shape == (4, 5, 1)
+    np.testing.assert_array_equal(as_colours(image)[..., 0], np.rint(image.mean(axis=2)))
+    with pytest.raises(TypeError, match="as_colours: image is float64: give uint8"):
+        as_colours(np.zeros((2, 2, 3)))
+    with pytest.raises(ValueError, match=r"as_colours: image \(2, 2\): give \(H, W, C\)"):
+        as_colours(np.zeros((2, 2), np.uint8))
