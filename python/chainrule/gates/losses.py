@@ -188,8 +188,10 @@ def softmax_cross_entropy(logits, labels, reduction="mean", label_smoothing=0.0)
         reduction: 'mean' over the rows, 'sum', or 'none' for (N,) losses.
         label_smoothing: in [0, 1].
 
-    At the edges: scores of any size are stable; a masked score (-inf) sends no gradient, and its class as the
-    label gives an infinite loss, as does smoothing with masked classes; the mean over 0 rows is an error.
+    At the edges: scores of any size are stable. Without smoothing a masked score (-inf) that is not the label's sends
+    no gradient; as the label's it gives an infinite loss and the gradient -1. With smoothing, which wants every class,
+    any masked score gives an infinite loss (NaN where 1 - s is 0 and it is the label's), as a row of nothing but
+    masked scores gives NaN. The mean over 0 rows is an error.
 
     Errors: ValueError naming the row and label out of range, or shapes that clash; TypeError for labels that
     are not integers.

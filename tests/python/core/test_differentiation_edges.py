@@ -192,6 +192,26 @@ def test_one_no_grad_entered_twice_ends_where_it_began():
     assert cr.exp(cr.tensor([1.0], requires_grad=True)).requires_grad
 
 
+@pytest.mark.parametrize(
+    ("scores", "label", "smoothing", "loss", "gradient"),
+    [
+        ([1.0, 2.0, -INF], 0, 0.0, np.log1p(np.e), [-np.e / (1 + np.e), np.e / (1 + np.e), 0]),
+        ([1.0, 2.0, -INF], 2, 0.0, INF, [1 / (1 + np.e), np.e / (1 + np.e), -1]),
+        ([0.0, -INF], 0, 0.1, INF, [0.05, -0.05]),
+        ([-INF, -INF], 0, 0.0, np.nan, None),
+        ([0.0, -INF], 1, 1.0, np.nan, None),
+    ],
+)
+def test_the_cross_entropy_of_masked_scores_is_as_documented(scores, label, smoothing, loss, gradient):
+    def f(x):
+        return cr.softmax_cross_entropy(x, [label], label_smoothing=smoothing)
+
+    x = np.array([scores])
+    np.testing.assert_allclose(f(x), loss, rtol=1e-12)
+    if gradient is not None:
+        np.testing.assert_allclose(cr.grad(f)(x), [gradient], rtol=1e-12, atol=1e-15)
+
+
 # ---- Whose memory it is ------------------------------------------------------------------------------------
 
 
