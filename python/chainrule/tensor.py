@@ -48,6 +48,10 @@ class Tensor(Box):
     @data.setter
     def data(self, array):
         array = np.asarray(array)
+        if self.gate is not None or self.trace is not None:
+            raise ValueError(
+                "data: a gate made this Tensor, and its graph may have kept the value: make a new Tensor"
+            )
         if array.dtype != self.value.dtype:
             raise TypeError(
                 f"data: an array of {array.dtype} for a Tensor of {self.value.dtype}: convert it with .astype first"
@@ -260,11 +264,8 @@ class Tensor(Box):
 
     def transpose(self, *axes):
         """As `chainrule.transpose`; takes a tuple or the axes themselves."""
-        return shape.transpose(
-            self,
-            (axes[0] if len(axes) == 1 and axes[0] is not None and not isinstance(axes[0], int) else axes)
-            or None,
-        )
+        given = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
+        return shape.transpose(self, given)
 
     def sum(self, axis=None, keepdims=False):
         return summation.sum(self, axis, keepdims)

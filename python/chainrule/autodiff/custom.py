@@ -8,7 +8,7 @@ from chainrule.autodiff.box import Box, box_result, no_grad, recording, unbox
 from chainrule.autodiff.change import changed_since
 from chainrule.autodiff.gate import Gate
 from chainrule.autodiff.nest import flatten, unflatten
-from chainrule.autodiff.reverse import send_to_leaf, walk
+from chainrule.autodiff.reverse import GraphFreedError, send_to_leaf, walk
 from chainrule.autodiff.trace import is_traced, top_trace
 from chainrule.autodiff.transforms import vjp
 from chainrule.random import draws_again, generator
@@ -158,7 +158,13 @@ class Checkpoint(Gate):
 
         if isinstance(output, Box) and output.gate is not None:
             # The steps go when this returns. What the function closes over may be read by others yet.
-            walk([(output.gate, gradient)], send, retain_graph=True)
+            try:
+                walk([(output.gate, gradient)], send, retain_graph=True)
+            except GraphFreedError:
+                raise RuntimeError(
+                    "checkpoint: the function reads a Tensor that gates outside it made, whose graph this backward has "
+                    "freed already: pass the Tensor as an argument, or give backward retain_graph=True"
+                ) from None
         elif isinstance(output, Box) and output.requires_grad:
             send(output, gradient, gradient)  # the function returned what it was given
         return tuple(parts)

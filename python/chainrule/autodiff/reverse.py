@@ -12,6 +12,10 @@ from chainrule.autodiff.change import check_unchanged, clock
 from chainrule.autodiff.gate import FREED, Gate
 
 
+class GraphFreedError(RuntimeError):
+    """A walk back through gates whose kept values an earlier one has freed."""
+
+
 def gradients_of(gate: Gate, gradient) -> tuple:
     """The gradient for each input of one gate."""
     return one_each(gate, gate.backward(gradient))
@@ -77,7 +81,7 @@ def walk(seeds, send, retain_graph: bool) -> None:
         if gate.time < now:
             touched = True
         if gate.kept is FREED:
-            raise RuntimeError(
+            raise GraphFreedError(
                 f"backward: the graph was freed by an earlier backward (at {type(gate).__name__}): compute the "
                 "loss again, or pass retain_graph=True to the first backward"
             )

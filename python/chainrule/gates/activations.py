@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 
 from chainrule import _core
 from chainrule.autodiff.box import Box, unbox
@@ -135,15 +136,22 @@ class GeluGradient(Gate):
         return add_tangents(of_g, None if x_tangent is None else self.bend(x_tangent))
 
 
+def _check_finite(operation, name, value):
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{operation}: {name} is a {type(value).__name__}: give a number")
+    if not math.isfinite(value):
+        raise ValueError(f"{operation}: {name} = {value} is not finite")
+
+
 def leaky_relu(x, slope=0.01):
     """x where x > 0, else slope x. The derivative at 0 is the slope; NaN stays NaN.
 
     Maas et al., Rectifier Nonlinearities Improve Neural Network Acoustic Models, 2013.
 
-    Errors: ValueError for a slope that is not finite.
+    Errors: ValueError for a slope that is not finite, TypeError for what is no number: it is a setting, to which no
+    gradient goes.
     """
-    if not math.isfinite(slope):
-        raise ValueError(f"leaky_relu: slope = {slope} is not finite")
+    _check_finite("leaky_relu", "slope", slope)
     return LeakyRelu(float(slope))(as_array(x, "leaky_relu"))
 
 
@@ -152,10 +160,10 @@ def elu(x, alpha=1.0):
 
     Clevert et al., Fast and Accurate Deep Network Learning by Exponential Linear Units, 2016.
 
-    Errors: ValueError for an alpha that is not finite.
+    Errors: ValueError for an alpha that is not finite, TypeError for what is no number: it is a setting, to which no
+    gradient goes.
     """
-    if not math.isfinite(alpha):
-        raise ValueError(f"elu: alpha = {alpha} is not finite")
+    _check_finite("elu", "alpha", alpha)
     return Elu(float(alpha))(as_array(x, "elu"))
 
 

@@ -147,6 +147,11 @@ def test_a_checkpoint_leaves_the_graph_that_it_reads():
     one, two = (cr.checkpoint(lambda x: x * h)(w) for _ in range(2))
     (one + two + h).sum().backward(retain_graph=True)
     np.testing.assert_allclose(w.grad.numpy(), 2 * 3 * w.numpy() ** 2 + 2 * w.numpy())
+    h = w * w
+    with pytest.raises(
+        RuntimeError, match="checkpoint: the function reads a Tensor that gates outside it made"
+    ):
+        (cr.checkpoint(lambda x: x * h)(w) + h).sum().backward()
 
 
 def test_three_readers_in_a_nested_transform():
@@ -267,3 +272,33 @@ def test_labels_indices_and_conditions_are_those_of_the_forward_pass():
         loss.backward()
         np.testing.assert_array_equal(x.grad.numpy(), before)
         x.grad = None
+
+
+# ---- What is refused ---------------------------------------------------------------------------------------
+
+
+def test_the_value_of_a_result_cannot_be_exchanged():
+    x = cr.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2.0
+    with pytest.raises(
+        ValueError, match="data: a gate made this Tensor, and its graph may have kept the value"
+    ):
+        y.data = np.zeros(2, np.float32)
+    x.data = np.zeros(2, np.float32)
+    assert y.tolist() == [2, 4] and x.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("function", "name"), [(cr.leaky_relu, "slope"), (cr.elu, "alpha")])
+def test_settings_of_activations_are_numbers(function, name):
+    for wrong in (cr.tensor(0.1, requires_grad=True), np.ones(2), "0.1", None):
+        with pytest.raises(
+            TypeError, match=f"{function.__name__}: {name} is a {type(wrong).__name__}: give a number"
+        ):
+            function(np.ones(3), wrong)
+    assert function(np.full(1, -1.0), np.float32(0.5)).shape == (1,)
+
+
+def test_transpose_takes_none_as_the_function_does():
+    x = cr.tensor(np.zeros((2, 3, 4)))
+    assert x.transpose(None).shape == x.transpose().shape == (4, 3, 2)
+    assert x.transpose((1, 0, 2)).shape == x.transpose(1, 0, 2).shape == (3, 2, 4)
