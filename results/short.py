@@ -65,17 +65,17 @@ SHORT = {
     # At a learning rate of 0.03 a last bit decided when the loss left its first plateau.
     "lenet5-mnist": Short(2, 1442, {"epochs": 4, "batch_size": 16, "lr": 0.01, "translate": 1}, 0.01, 1),
     "nin-mnist": Short(
-        1, 720, {"epochs": 2, "batch_size": 16, "lr": 0.02, "translate": 1, "dropout": 0.1}, 0.006, 6
+        1, 720, {"epochs": 2, "batch_size": 16, "lr": 0.02, "translate": 1, "dropout": 0.1}, 0.015, 9
     ),
     "fast-cifar10": Short(
         4,
         512,
         {"epochs": 2, "batch_size": 64, "lr": 0.1, "warmup": 1.0, "precision": "float32", "tta": "none"},
-        0.005,
+        0.01,
         10,
     ),
-    "all-cnn-c-cifar10": Short(2, 512, ALL_CNN, 0.006, 3.5),
-    "nin-cifar10": Short(1, 720, NIN, 0.006, 8.5),
+    "all-cnn-c-cifar10": Short(2, 512, ALL_CNN, 0.01, 3.5),
+    "nin-cifar10": Short(1, 720, NIN, 0.01, 8.5),
     "base-c-cifar10": Short(2, 512, ALL_CNN, 0.003, 3),
     "strided-cnn-c-cifar10": Short(2, 512, ALL_CNN, 0.003, 4.5),
     "convpool-cnn-c-cifar10": Short(2, 512, ALL_CNN, 0.008, 12),
