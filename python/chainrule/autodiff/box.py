@@ -95,6 +95,12 @@ def unbox(value):
     return value
 
 
+def as_setting(value) -> np.ndarray:
+    """Labels, an index or a condition as an array that a gate may hold: a copy of a Tensor's, whose `data` may be
+    changed before the backward pass."""
+    return np.array(unbox(value)) if isinstance(value, Box) else np.asarray(value)
+
+
 def shape_of(value) -> tuple[int, ...]:
     """The shape of a Tensor, array, or number (which has ())."""
     if type(value) is np.ndarray or isinstance(value, (np.ndarray, Box)):

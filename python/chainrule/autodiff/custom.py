@@ -113,8 +113,6 @@ class Checkpoint(Gate):
 
     def backward(self, gradient):
         if self.kinds is not None:  # a gate of a transform: see _apply
-            from chainrule.gates.shape import Astype
-
             # Of the inputs whose gradients are wanted alone: the others may be integers, flags and numbers.
             wanted = [i for i in range(len(self.kept)) if self.wants(i)]
 
@@ -126,7 +124,7 @@ class Checkpoint(Gate):
 
             output, pullback = vjp(of_wanted, *(self.kept[i] for i in wanted))
             dtype = unbox(output).dtype
-            found = pullback(gradient if unbox(gradient).dtype == dtype else Astype(dtype)(gradient))
+            found = pullback(gradient if unbox(gradient).dtype == dtype else gradient.astype(dtype))
             gradients = [None] * len(self.kept)
             for i, part in zip(wanted, found, strict=True):
                 gradients[i] = part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from chainrule.autodiff.box import Box, box_result, shape_of, unbox
+from chainrule.autodiff.box import Box, as_setting, box_result, shape_of, unbox
 from chainrule.autodiff.gate import Gate
 from chainrule.gates.shape import as_array
 from chainrule.gates.summation import is_integer
@@ -50,10 +50,12 @@ class IndexAdd(Gate):
 
 def _plain(part):
     """A part of an index as NumPy's own kinds: sequences of any type become arrays, whose repetitions are seen."""
-    if isinstance(part, Box):
-        return np.array(unbox(part))  # a copy: the Tensor's `data` may be changed before the backward pass
-    numpys = isinstance(part, (np.ndarray, str, bytes)) or hasattr(part, "__index__")
-    return part if numpys or not hasattr(part, "__len__") else np.asarray(part)
+    numpys = (
+        isinstance(part, (np.ndarray, str, bytes))
+        or not hasattr(part, "__len__")
+        or hasattr(part, "__index__")
+    )
+    return part if numpys and not isinstance(part, Box) else as_setting(part)
 
 
 def index(x, where):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from chainrule import _core
-from chainrule.autodiff.box import Box, shape_of, unbox
+from chainrule.autodiff.box import Box, as_setting, shape_of, unbox
 from chainrule.autodiff.gate import Gate
 from chainrule.gates.arithmetic import add, add_tangents, divide, multiply, square, subtract
 from chainrule.gates.functions import abs, sign
@@ -106,12 +106,10 @@ class MulticlassHinge(RowLoss):
         # Picked, and not the sum of products with `own`: a masked score, -inf, times 0 is NaN.
         correct = index(scores, (np.arange(len(own)), np.asarray(self.labels)))
         margins = add(subtract(scores, reshape(correct, (len(own), 1))), self.delta)
-        violated = ~(unbox(margins) <= 0) & (own == 0)  # NaN goes through, as in the loss
-        if not self.squared:
-            nan = np.isnan(unbox(margins))
-            slopes = np.where(violated, np.where(nan, np.nan, 1.0), 0.0).astype(own.dtype)
-            return subtract(slopes, multiply(own, sum(slopes, axis=1, keepdims=True)))
-        slopes = where(violated, multiply(margins, 2.0), np.zeros_like(own))
+        m = unbox(margins)
+        violated = ~(m <= 0) & (own == 0)  # NaN goes through, as in the loss
+        steep = multiply(margins, 2.0) if self.squared else np.where(np.isnan(m), m, own.dtype.type(1))
+        slopes = where(violated, steep, np.zeros_like(own))
         return subtract(slopes, multiply(own, sum(slopes, axis=1, keepdims=True)))
 
 
@@ -156,9 +154,7 @@ def _column(rows, count):
 def _labels(operation, labels):
     """Class numbers as an array of integers."""
     try:
-        array = (
-            np.array(unbox(labels)) if isinstance(labels, Box) else np.asarray(labels)
-        )  # its own, if `data` changes
+        array = as_setting(labels)
     except ValueError:
         array = np.asarray(None)
     if array.size == 0 and isinstance(labels, (list, tuple)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from chainrule import _core
-from chainrule.autodiff.box import Box, shape_of, unbox
+from chainrule.autodiff.box import as_setting, shape_of, unbox
 from chainrule.autodiff.gate import Gate
 from chainrule.gates.shape import as_array
 from chainrule.gates.summation import is_integer, sum_to
@@ -81,8 +81,7 @@ def where(condition, x, y):
     array([1., 0.])
     """
     try:
-        # A copy of a Tensor's, whose `data` may be changed before the backward pass.
-        condition = np.array(unbox(condition)) if isinstance(condition, Box) else np.asarray(condition)
+        condition = as_setting(condition)
     except ValueError:
         raise TypeError("where: the condition is a list of lists of different lengths") from None
     if condition.dtype != bool:

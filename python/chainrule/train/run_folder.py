@@ -143,19 +143,18 @@ class RunFolder:
         """Write into a folder that is there and empty: it may be a link, a mount or where this process is, which no
         renaming replaces. A failure leaves it empty."""
         self._lock(self.path)
+        begun: list[str] = []
         try:
             if any(self.path.iterdir()):
                 raise RunFolderError(f"out: {self.path} is not empty: name another folder")
-            try:
-                for name, content in files.items():
-                    replace_file(self.path / name, content)
-                self.exists = True
-            finally:
-                if not self.exists:
-                    for name in files:
-                        (self.path / name).unlink(missing_ok=True)
+            for name, content in files.items():
+                begun.append(name)
+                replace_file(self.path / name, content)
+            self.exists = True
         finally:
             if not self.exists:
+                for name in begun:
+                    (self.path / name).unlink(missing_ok=True)
                 self.release()
 
 

@@ -8,7 +8,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from chainrule.view.pictures import to_pixels
+from chainrule.view.pictures import as_colours
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -30,7 +30,7 @@ def png_bytes(image: np.ndarray) -> bytes:
     if image.ndim != 3 or image.size == 0:
         raise ValueError(f"png_bytes: image {image.shape}: give (H, W, C), not empty")
     if image.shape[2] not in MODES:
-        image = to_pixels(image.mean(axis=2, keepdims=True), (0, 255))
+        image = as_colours(image)
     pixels = np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image)
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "PNG", optimize=True)
