@@ -1,9 +1,9 @@
 """Which pixels of the image each value of a graph depends on, gate by gate.
 
-Along each axis of the image the values of a layer see intervals of pixels: the first value [low, high), the next
-one `step` pixels further. A window of k values moves `low` by its padding and adds (k - 1) step to the length; a
-stride multiplies the step (Araujo, Norris and Sim, Computing Receptive Fields of Convolutional Neural Networks,
-Distill, 2019). Where branches meet, the interval is the least that holds both.
+Along each axis of the image the values of a layer see intervals of pixels that repeat: those of one period of values,
+then the same ones some pixels further. The period is one value until a transposed convolution leaves neighbours that
+see different parts. A window joins the intervals of the values in it (Araujo, Norris and Sim, Computing Receptive
+Fields of Convolutional Neural Networks, Distill, 2019). Where branches meet, the interval is the least that holds both.
 
 Pixels in the padding count, so a field may be larger than the image. A gate that is not known here is taken to work
 on each value by itself where it keeps the shape; what it sees is unknown otherwise.
@@ -12,6 +12,7 @@ on each value by itself where it keeps the shape; what it sees is unknown otherw
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -27,63 +28,98 @@ from chainrule.gates.shape import Concatenate, Pad, Reshape, Transpose
 from chainrule.gates.softmax import LogSoftmax, Logsumexp, Softmax
 from chainrule.gates.summation import Sum
 
+Span = tuple[int, int]  # from a pixel up to another, itself left out
+
+
+def _hull(spans: Iterable[Span | None]) -> Span | None:
+    """The least interval that holds all; None, which holds no pixel, where all are None."""
+    lows, highs = [], []
+    for span in spans:
+        if span is not None:
+            lows.append(span[0])
+            highs.append(span[1])
+    return (min(lows), max(highs)) if lows else None
+
 
 @dataclass(frozen=True)
 class Axis:
     """What values see along one axis of the image.
 
     Attributes:
-        low, high: the interval of the first value; its length is the longest of all.
-        step: from one value's interval to the next, on average; 0 where all see the same, None where values have no
-            place along this axis any more.
+        spans: the intervals of the first values, one period of them. None is that of a value that sees no pixel, as
+            between the windows of a transposed convolution whose stride is longer than they.
+        advance: how many pixels further those of the next period lie; 0 where all periods see the same, None where
+            values have no place along this axis any more.
         whole: the interval that all values together see.
-        grain: what intervals are apart by multiples of: the step, or more where a transposed convolution left
-            several values that see the same.
     """
 
-    low: Fraction
-    high: Fraction
-    step: Fraction | None
-    whole: tuple[Fraction, Fraction]
-    grain: Fraction
+    spans: tuple[Span | None, ...]
+    advance: int | None
+    whole: Span | None
 
-    def across(self, places) -> Fraction:
-        """How far the intervals of two values may lie apart."""
-        return math.ceil(places * self.step / self.grain) * self.grain if self.step else Fraction(0)
+    @property
+    def step(self) -> Fraction | None:
+        """From one value's interval to the next, on average; None as for `advance`."""
+        return None if self.advance is None else Fraction(self.advance, len(self.spans))
 
-    def along(self, low, length, step, count) -> Axis:
-        """The intervals of `count` values, the first from `low`."""
-        high = low + length
-        grain = self.grain if step % self.grain else step or self.grain
-        return Axis(low, high, step, (low, high + (count - 1) * step), grain)
+    @property
+    def size(self) -> int:
+        """The length of the longest interval."""
+        return max(0 if span is None else span[1] - span[0] for span in self.spans)
+
+    def at(self, place: int) -> Span | None:
+        """The interval of a value, which may lie in the padding."""
+        periods, phase = divmod(place, len(self.spans))
+        span, moved = self.spans[phase], periods * (self.advance or 0)
+        return None if span is None else (span[0] + moved, span[1] + moved)
+
+    def starts(self, count: int) -> tuple[int, ...]:
+        """Where the intervals of the first `count` values begin; that of one without, where the one before begins."""
+        starts: list[int] = []
+        for span in map(self.at, range(count)):
+            starts.append(span[0] if span is not None else starts[-1] if starts else 0)
+        return tuple(starts)
 
     def window(self, size, stride, before, dilation, count) -> Axis:
         """After a window of `size` values that starts `before` places outside."""
-        length = self.high - self.low + self.across((size - 1) * dilation)
-        return self.along(self.low - before * self.step, length, self.step * stride, count)
+        shared = math.gcd(len(self.spans), stride)
+        spans = [
+            _hull(self.at(place * stride - before + i * dilation) for i in range(size))
+            for place in range(len(self.spans) // shared)
+        ]
+        return _axis(spans, self.advance * (stride // shared), count)
 
     def spread(self, size, stride, before, dilation, count) -> Axis:
         """After the adjoint of such a window: each value reads every place whose window it lies in."""
-        span = (size - 1) * dilation
-        length = self.high - self.low + self.across(span // stride)
-        first = -((span - before) // stride)
-        return self.along(self.low + first * self.step, length, self.step / stride, count)
+        spans = []
+        for place in range(len(self.spans) * stride):
+            reads = [divmod(place + before - i * dilation, stride) for i in range(size)]
+            spans.append(_hull(self.at(source) for source, rest in reads if rest == 0))
+        return _axis(spans, self.advance, count)
 
-    def everything(self, step) -> Axis:
+    def everything(self, advance) -> Axis:
         """Values that each see what all saw."""
-        return Axis(*self.whole, step, self.whole, self.grain)
+        return Axis((self.whole,), advance, self.whole)
 
     def without_place(self) -> Axis:
         """The same intervals, of values that stand in no row any more."""
-        return replace(self, step=None)
+        return replace(self, advance=None)
 
     def joined(self, other: Axis) -> Axis:
         """Values that see what either sees."""
-        whole = min(self.whole[0], other.whole[0]), max(self.whole[1], other.whole[1])
-        grain = max(self.grain, other.grain)
+        whole = _hull((self.whole, other.whole))
         if self.step != other.step:
-            return Axis(*whole, None if None in (self.step, other.step) else Fraction(0), whole, grain)
-        return Axis(min(self.low, other.low), max(self.high, other.high), self.step, whole, grain)
+            return Axis((whole,), None if None in (self.step, other.step) else 0, whole)
+        period = math.lcm(len(self.spans), len(other.spans))
+        spans = tuple(_hull((self.at(place), other.at(place))) for place in range(period))
+        advance = None if self.advance is None else self.advance * (period // len(self.spans))
+        return Axis(spans, advance, whole)
+
+
+def _axis(spans: Sequence[Span | None], advance: int, count: int) -> Axis:
+    """That of `count` values."""
+    axis = Axis(tuple(spans), advance, None)
+    return replace(axis, whole=_hull(axis.at(place) for place in range(count)))
 
 
 @dataclass(frozen=True)
@@ -102,10 +138,10 @@ class Reach:
     @property
     def placed(self) -> bool:
         """Whether it is that of an image (N, height, width, channels)."""
-        return self.axes[0].step is not None and self.axes[1].step is not None
+        return self.axes[0].advance is not None and self.axes[1].advance is not None
 
-    def everything(self, step=None) -> Reach:
-        return Reach(tuple(axis.everything(step) for axis in self.axes), False)
+    def everything(self, advance=None) -> Reach:
+        return Reach(tuple(axis.everything(advance) for axis in self.axes), False)
 
     def flat(self, mixed) -> Reach:
         return Reach(tuple(axis.without_place() for axis in self.axes), mixed)
@@ -116,8 +152,7 @@ UNKNOWN = "unknown"
 
 def of_image(height, width) -> Reach:
     """That of the image itself."""
-    zero, one = Fraction(0), Fraction(1)
-    return Reach(tuple(Axis(zero, one, one, (zero, Fraction(n)), one) for n in (height, width)))
+    return Reach(tuple(Axis(((0, 1),), 1, (0, size)) for size in (height, width)))
 
 
 def reach_after(gate, inputs, shapes, shape):
@@ -154,7 +189,7 @@ def _elementwise(gate, inputs, shapes, shape):
             if not _image_sized(shape):
                 reach = reach.flat(reach.mixed)
             elif not reach.placed or own[1:3] != shape[1:3]:  # repeated over pixels
-                reach = reach.everything(Fraction(0))
+                reach = reach.everything(0)
         found = reach if found is None else _joined(found, reach)
     return found
 
@@ -194,9 +229,7 @@ def _over(reach, axes, dimensions):
     """What values see that each read all others along some axes, in an array of as many axes as before."""
     if dimensions == 4 and reach.placed:
         return Reach(
-            tuple(
-                axis.everything(Fraction(0)) if 1 + i in axes else axis for i, axis in enumerate(reach.axes)
-            )
+            tuple(axis.everything(0) if 1 + i in axes else axis for i, axis in enumerate(reach.axes))
         )
     last = dimensions - 1
     apart = all(axis == 0 or (axis == last and not reach.mixed) for axis in axes)
@@ -223,7 +256,7 @@ def _reshaped(gate, inputs, shapes, shape):
     if _image_sized(shape):
         if reach.placed and before[1:3] == shape[1:3]:
             return reach
-        return reach.everything(Fraction(0))
+        return reach.everything(0)
     return reach.flat(reach.mixed or before[-1:] != shape[-1:])
 
 
@@ -244,7 +277,7 @@ def _padded(gate, inputs, shapes, shape):
 def _concatenated(gate, inputs, shapes, shape):
     parts = [reach for reach in inputs if reach is not None]
     if _image_sized(shape) and gate.axis in (1, 2):
-        parts = [reach.everything(Fraction(0)) for reach in parts]
+        parts = [reach.everything(0) for reach in parts]
     found = parts[0]
     for reach in parts[1:]:
         found = _joined(found, reach)
@@ -258,15 +291,17 @@ def _indexed(gate, inputs, shapes, shape):
         if before[1:3] == shape[1:3]:
             return reach
         if all(isinstance(part, slice) for part in where):
-            axes = []
-            for i, axis in enumerate(reach.axes):
-                start, _, skip = (where[1 + i] if len(where) > 1 + i else slice(None)).indices(before[1 + i])
-                length = axis.high - axis.low
-                axes.append(axis.along(axis.low + start * axis.step, length, axis.step * skip, shape[1 + i]))
-            if all(axis.step >= 0 for axis in axes):
-                return Reach(tuple(axes))
-        return reach.everything(Fraction(0))
-    return reach.everything(Fraction(0) if _image_sized(shape) else None)
+            slices = [where[1 + i] if len(where) > 1 + i else slice(None) for i in (0, 1)]
+            bounds = [part.indices(size) for part, size in zip(slices, before[1:3], strict=True)]
+            if all(skip > 0 for _, _, skip in bounds):
+                return Reach(
+                    tuple(
+                        axis.window(1, skip, -start, 1, shape[1 + i])
+                        for i, (axis, (start, _, skip)) in enumerate(zip(reach.axes, bounds, strict=True))
+                    )
+                )
+        return reach.everything(0)
+    return reach.everything(0 if _image_sized(shape) else None)
 
 
 def _multiplied(gate, inputs, shapes, shape):
@@ -276,7 +311,7 @@ def _multiplied(gate, inputs, shapes, shape):
     found = None
     for reach in inputs:
         if reach is not None:
-            reach = reach.everything(Fraction(0) if _image_sized(shape) else None)
+            reach = reach.everything(0 if _image_sized(shape) else None)
             found = reach if found is None else _joined(found, reach)
     return found
 

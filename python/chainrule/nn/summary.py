@@ -42,11 +42,12 @@ class LayerSummary:
         multiply_adds: of convolutions and matrix products in it, for one input; other work is not counted, nor what
             depends on the weights alone.
         receptive_field: (height, width) of the pixels that one value of the output depends on, those in the padding
-            included; None where the input is no image, or it is not known.
-        receptive_stride: (vertically, horizontally) how many pixels further the next value's field lies; None where
-            it does not apply.
-        receptive_start: (row, column) at which the first value's field begins, below 0 in the padding; None as for
-            receptive_field.
+            included; the most of any where, after a transposed convolution, neighbours see more and less; None where
+            the input is no image, or it is not known.
+        receptive_stride: (vertically, horizontally) how many pixels further the next value's field lies, on average;
+            None where it does not apply.
+        receptive_starts: for each row of the output, and for each column, where its field begins, below 0 in the
+            padding; None as for receptive_stride.
         memory: bytes of the output for one input, which training keeps; 0 where it is the memory of an earlier one,
             as after Flatten.
     """
@@ -58,7 +59,7 @@ class LayerSummary:
     multiply_adds: int
     receptive_field: tuple[int, int] | None
     receptive_stride: tuple[int | float, int | float] | None
-    receptive_start: tuple[int, int] | None
+    receptive_starts: tuple[tuple[int, ...], tuple[int, ...]] | None
     memory: int
 
 
@@ -269,7 +270,7 @@ def _layers(recorder, x, twin):
             None if call.output is None else shape_of(call.output)[1:],
             sum(p.size for p in own),
             work,
-            *_shown(reach),
+            *_shown(reach, call),
             _memory(call, seen),
         )
     for name, module in twin.named_modules():  # those that were not called
@@ -313,15 +314,17 @@ def multiply_adds(node) -> int:
     return 0
 
 
-def _shown(reach):
+def _shown(reach, call):
+    """The receptive field, its stride and its starts."""
     if not isinstance(reach, Reach):
         return None, None, None
-    field = tuple(math.ceil(axis.high - axis.low) for axis in reach.axes)
-    start = tuple(math.floor(axis.low) for axis in reach.axes)
+    field = tuple(axis.size for axis in reach.axes)
     steps = [axis.step for axis in reach.axes]
     if not all(steps):
-        return field, None, start
-    return field, tuple(int(step) if step.denominator == 1 else float(step) for step in steps), start
+        return field, None, None
+    sides = shape_of(call.output)[1:3]
+    starts = tuple(axis.starts(size) for axis, size in zip(reach.axes, sides, strict=True))
+    return field, tuple(int(step) if step.denominator == 1 else float(step) for step in steps), starts
 
 
 def _memory(call, seen) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from chainrule.nn import Module
@@ -15,19 +14,17 @@ class Sight:
     """The windows of the image that the units of a layer see, all of one size; they may reach beyond the image.
 
     Attributes:
-        start: (row, column) at which the first window begins.
-        step: how many rows and columns further the next one lies; 0 where all are the same.
+        starts: for each row of the layer's maps, and for each column, where its windows begin.
         size: (height, width).
     """
 
-    start: tuple[int, int]
-    step: tuple[float, float]
+    starts: tuple[tuple[int, ...], tuple[int, ...]]
     size: tuple[int, int]
 
     def window(self, row: int, column: int) -> tuple[Span, Span]:
         """The rows and columns of the image seen from a place in the layer's maps."""
-        first = [math.floor(self.start[i] + at * self.step[i]) for i, at in enumerate((row, column))]
-        return tuple((first[i], first[i] + self.size[i]) for i in (0, 1))
+        top, left = self.starts[0][row], self.starts[1][column]
+        return (top, top + self.size[0]), (left, left + self.size[1])
 
 
 def sight(model: Module, layer: str, input_shape: tuple[int, int, int]) -> Sight:
@@ -57,6 +54,7 @@ def sight(model: Module, layer: str, input_shape: tuple[int, int, int]) -> Sight
     if not lines:
         raise ValueError(f"sight: layer {layer!r} does not run")
     last = lines[-1]
-    if last.receptive_stride is None or len(last.output_shape) != 3:
-        return Sight((0, 0), (0, 0), tuple(input_shape[:2]))
-    return Sight(last.receptive_start, last.receptive_stride, last.receptive_field)
+    if last.receptive_starts is not None:
+        return Sight(last.receptive_starts, last.receptive_field)
+    rows, columns = last.output_shape[:2] if len(last.output_shape) == 3 else (1, 1)
+    return Sight(((0,) * rows, (0,) * columns), tuple(input_shape[:2]))

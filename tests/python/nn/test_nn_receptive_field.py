@@ -61,7 +61,7 @@ PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
 LAYERS = st.one_of(
     st.builds(conv, PAIR, st.integers(1, 2), st.integers(0, 2), st.integers(1, 2)),
     st.builds(lambda size, stride: nn.AvgPool2d(size, stride), PAIR, PAIR),
-    st.builds(transposed, st.integers(1, 4), st.integers(1, 3), st.just(0)),
+    st.builds(transposed, st.integers(1, 4), st.integers(1, 3), st.integers(0, 1)),
     st.sampled_from([nn.Tanh, nn.Softplus, Pad, Crop, Thin, Beside]).map(lambda kind: kind()),
     st.builds(lambda: nn.Residual(conv(3, padding=1), nn.Sigmoid(), conv((3, 1), padding=((2, 0), (0, 0))))),
     st.builds(lambda: nn.Residual(conv(3, 2, 1), shortcut=conv(1, 2))),
@@ -88,32 +88,30 @@ def test_the_field_is_what_gradients_reach(layers):
     except ValueError:  # nothing is left of the image
         return
     height, width, _ = row.output_shape
-    # Places around the middle: a transposed convolution's fields differ by one place.
+    # Places around the middle, as many as there are phases of up to three strides of 2.
     boxes = [
         [
-            reached(model, i, width // 2)[0]
+            (i, reached(model, i, width // 2)[0])
             for i in range(max(height // 2 - 4, 0), min(height // 2 + 4, height))
         ],
         [
-            reached(model, height // 2, i)[1]
+            (i, reached(model, height // 2, i)[1])
             for i in range(max(width // 2 - 4, 0), min(width // 2 + 4, width))
         ],
     ]
     for axis, intervals in enumerate(boxes):
         # Padding takes away pixels of fields that reach so near the edge.
         edge = max(9, row.receptive_stride[axis])
-        first = max((height, width)[axis] // 2 - 4, 0)
-        inside = [(low, high) for low, high in intervals if low >= edge and high <= SIZE - edge]
-        if len(inside) < 2:
-            continue
-        field = row.receptive_field[axis]
-        assert max(high - low for low, high in inside) <= field
-        if not any(isinstance(layer, nn.ConvTranspose2d) for layer in layers):
-            assert {high - low for low, high in inside} == {field}
-            steps = {b[0] - a[0] for a, b in pairwise(inside)}
-            assert steps == {row.receptive_stride[axis]}
-            place = first + intervals.index(inside[0])
-            assert inside[0][0] == row.receptive_start[axis] + place * row.receptive_stride[axis]
+        inside = [(i, low, high) for i, (low, high) in intervals if low >= edge and high <= SIZE - edge]
+        field, starts = row.receptive_field[axis], row.receptive_starts[axis]
+        for place, low, high in inside:
+            assert low == starts[place]
+            assert high - low <= field
+            if not any(isinstance(layer, nn.ConvTranspose2d) for layer in layers):
+                assert high - low == field
+        assert len(starts) == (height, width)[axis]
+        if len(inside) > 1 and not any(isinstance(layer, nn.ConvTranspose2d) for layer in layers):
+            assert {b[1] - a[1] for a, b in pairwise(inside)} == {row.receptive_stride[axis]}
 
 
 def test_alone_a_transposed_convolution_reaches_as_far_as_it_says():
@@ -128,6 +126,12 @@ def test_alone_a_transposed_convolution_reaches_as_far_as_it_says():
             widths.append(len(np.unique(np.nonzero(x.grad.numpy())[1])))
         assert row.receptive_field == (max(widths),) * 2 == (math.ceil(kernel / stride),) * 2
         assert row.receptive_stride == (pytest.approx(1 / stride),) * 2
+
+
+def test_what_no_pixel_reaches_has_no_field():
+    (row,) = nn.Sequential(transposed(1, 3, 0)).summary((4, 4, 1)).layers
+    assert row.receptive_field == (1, 1)
+    assert row.receptive_starts == ((0, 0, 0, 1, 1, 1, 2, 2, 2, 3),) * 2
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,23 @@ def test_units_see_what_changes_them():
     np.testing.assert_array_equal(reached, expected)
 
 
+def test_each_unit_behind_a_transposed_convolution_sees_what_changes_it():
+    """Neighbours see more and less of the image, at uneven distances (stride 3, windows of 4)."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1, rng=0),
+        nn.ConvTranspose2d(2, 2, 4, 3, 1, rng=1),
+        nn.Conv2d(2, 1, 2, 2, rng=2),
+    )
+    for p in model.parameters():
+        p.data[...] = np.abs(p.data) + 0.1
+    seen = sight(model, "2", (20, 20, 1))
+    for row in range(9, 15):
+        found = backproject(model, np.ones((20, 20, 1), np.float32), layer="2", unit=0, place=(row, 12))
+        rows = np.nonzero(found[..., 0].any(axis=1))[0]
+        (low, high), _ = seen.window(row, 12)
+        assert rows[0] == low and rows[-1] < high == low + seen.size[0]
+
+
 def test_containers_see_what_their_last_layer_sees_and_single_units_the_whole_image():
     model = cr.models.AllConvNet(seed=0)
     assert sight(model, "features", (32, 32, 3)).size == (27, 27)
