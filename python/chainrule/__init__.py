@@ -12,13 +12,12 @@ from chainrule.autodiff.custom import checkpoint, custom_gradient
 from chainrule.autodiff.evaluation_trace import trace
 from chainrule.autodiff.gate import Gate
 from chainrule.autodiff.graph import Graph
+from chainrule.autodiff.jacobian import hessian, jacobian
 from chainrule.autodiff.numerical import GradientError, check_gradients, numerical_gradient
 from chainrule.autodiff.transforms import (
     directional_derivative,
     grad,
-    hessian,
     hvp,
-    jacobian,
     jvp,
     linearize,
     stop_gradient,
