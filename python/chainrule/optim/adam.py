@@ -50,6 +50,7 @@ class Adam(Optimizer):
     weight_decay = Setting()
     amsgrad = Setting()
     _counts_steps = True
+    _optional = ("max_exp_avg_sq",)
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False):
         super().__init__(

@@ -58,11 +58,13 @@ class Optimizer:
         defaults: the settings that a group has where it gives none.
 
     A subclass gives `_state(settings)`, the names and initial values of the arrays that each parameter of a group
-    with these settings needs, and `_update(groups)`, which passes the groups to its function of the core; it sets
-    `_counts_steps` where it needs to know how many steps a parameter has seen.
+    with these settings needs, and `_update(groups)`, which passes the groups to its function of the core. It sets
+    `_optional` to the arrays that only some settings need, and `_counts_steps` where it needs to know how many steps
+    a parameter has seen.
     """
 
     _counts_steps = False
+    _optional: tuple[str, ...] = ()
 
     def __init__(self, params, defaults: dict):
         self.defaults = defaults
@@ -195,24 +197,20 @@ class Optimizer:
 
         'lr', or 'group.0.lr', 'group.1.lr', ... where there are several groups; '<array>.<i>' for each array of
         the i-th parameter (see `params`); where steps are counted, 'step.<i>'. Other settings are left to the
-        code that makes the optimizer.
+        code that makes the optimizer. Arrays that an earlier setting needed, as a velocity after momentum became 0,
+        stay in it.
         """
         state = {name: float(group["lr"]) for name, group in self._rates()}
-        for name, slot, own in self._entries():
-            state[name] = slot.step if own is None else own.copy()
+        for i, slot in enumerate(slot for slots in self._slots for slot in slots):
+            if self._counts_steps:
+                state[f"step.{i}"] = slot.step
+            for name, array in slot.arrays.items():
+                state[f"{name}.{i}"] = array.copy()
         return state
 
     def _rates(self):
         several = len(self.param_groups) > 1
         return [(f"group.{i}.lr" if several else "lr", group) for i, group in enumerate(self.param_groups)]
-
-    def _entries(self):
-        """(name, slot, array), or None in the array's place for the number of steps."""
-        for i, slot in enumerate(slot for slots in self._slots for slot in slots):
-            if self._counts_steps:
-                yield f"step.{i}", slot, None
-            for name, array in slot.arrays.items():
-                yield f"{name}.{i}", slot, array
 
     def load_state_dict(self, state: Mapping) -> None:
         """Take over what `state_dict` gave. Training goes on with the same bits. All is checked before anything
@@ -224,17 +222,15 @@ class Optimizer:
         range; TypeError for what is no number.
         """
         where = f"{self._name}.load_state_dict"
-        for group, slots in zip(self.param_groups, self._slots, strict=True):
-            self._add_arrays(group, slots)  # settings may need more than they did when the group was added
-        entries, rates = list(self._entries()), self._rates()
-        own = {name for name, *_ in entries} | {name for name, _ in rates}
+        kept, rates = self._fitting(state), self._rates()
+        own = {name for name, *_ in kept} | {name for name, _ in rates}
         if own != state.keys():
             raise ValueError(
                 f"{where}: missing {sorted(own - state.keys())}, not known "
                 f"{sorted(state.keys() - own)}: another optimizer's state?"
             )
         values = {}
-        shapes = {name: () if array is None else array.shape for name, _, array in entries}
+        shapes = {name: slot.parameter.value.shape for name, slot, array in kept if array is not None}
         for name in own:
             values[name] = value = np.asarray(state[name])
             if value.dtype.kind not in "fiu":
@@ -243,14 +239,32 @@ class Optimizer:
                 raise ValueError(
                     f"{where}: {name} has shape {value.shape}, here it is {shapes.get(name, ())}"
                 )
-        for name, _, array in entries:
+        for name, _, array in kept:
             if array is None and (values[name].dtype.kind == "f" or values[name] < 0):
                 raise ValueError(f"{where}: {name} = {values[name]}: give a whole number of at least 0")
         self._check([{**group, "lr": float(values[name])} for name, group in rates])
         for name, group in rates:
             group["lr"] = float(values[name])
-        for name, slot, array in entries:
+        for slots in self._slots:
+            for slot in slots:
+                slot.arrays.clear()
+        for name, slot, array in kept:
             if array is None:
                 slot.step = int(values[name])
             else:
-                array[...] = values[name]
+                slot.add_array(array, 0)
+                slot.arrays[array][...] = values[name]
+
+    def _fitting(self, state: Mapping) -> list[tuple]:
+        """What a state has to hold: (name, slot, array's name), or None in its place for the number of steps. Arrays
+        that the present settings do not need but others do may be in it."""
+        entries, i = [], 0
+        for group, slots in zip(self.param_groups, self._slots, strict=True):
+            needed = self._state(group)
+            optional = [array for array in self._optional if array not in needed]
+            for slot in slots:
+                entries += [(f"step.{i}", slot, None)] if self._counts_steps else []
+                entries += [(f"{array}.{i}", slot, array) for array in needed]
+                entries += [(f"{array}.{i}", slot, array) for array in optional if f"{array}.{i}" in state]
+                i += 1
+        return entries

@@ -48,6 +48,8 @@ class RMSprop(Optimizer):
     array([ 0.9, -1.9], dtype=float32)
     """
 
+    _optional = ("momentum_buffer", "grad_avg")
+
     lr = Setting()
     alpha = Setting()
     eps = Setting()

@@ -41,6 +41,8 @@ class SGD(Optimizer):
     array([0.8], dtype=float32)
     """
 
+    _optional = ("velocity",)
+
     lr = Setting()
     momentum = Setting()
     nesterov = Setting()

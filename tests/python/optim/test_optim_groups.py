@@ -299,6 +299,67 @@ def test_a_resumed_run_with_groups_has_the_same_bits(name):
     assert bits(params) == bits(again)
 
 
+SWITCHES = [
+    ("SGD", {"momentum": 0.0}, {"momentum": 0.9}),
+    ("RMSprop", {"momentum": 0.0, "centered": False}, {"momentum": 0.9, "centered": True}),
+    ("Adam", {"amsgrad": False}, {"amsgrad": True}),
+]
+
+
+@pytest.mark.parametrize("on_first", [True, False])
+@pytest.mark.parametrize(("name", "off", "on"), SWITCHES)
+def test_a_state_from_after_a_setting_changed_what_is_kept(name, off, on, on_first):
+    """The code that resumes makes the optimizer as the first one was made, and sets the settings anew."""
+    first, second = (on, off) if on_first else (off, on)
+    params = tensors((3,), (2, 2))
+    optimizer = make(name, params, **first)
+    rng = np.random.default_rng(11)
+
+    def steps(count):
+        for _ in range(count):
+            give_gradients(params, rng)
+            optimizer.step()
+
+    def switch(optimizer, settings):
+        for key, value in settings.items():
+            setattr(optimizer, key, value)
+
+    steps(2)
+    switch(optimizer, second)
+    steps(2)
+    again = [cr.tensor(p.numpy().copy(), dtype=p.dtype, requires_grad=True) for p in params]
+    resumed = make(name, again, **first)
+    resumed.load_state_dict(optimizer.state_dict())
+    assert resumed.state_dict().keys() == optimizer.state_dict().keys()
+    for settings in (second, on):
+        switch(optimizer, settings)
+        switch(resumed, settings)
+        for _ in range(2):
+            give_gradients(params, rng)
+            for p, q in zip(params, again, strict=True):
+                q.grad = cr.tensor(p.grad.numpy(), dtype=p.dtype)
+            optimizer.step()
+            resumed.step()
+    assert bits(params) == bits(again)
+
+
+@pytest.mark.parametrize(("name", "off", "on"), SWITCHES)
+def test_what_a_loaded_state_lacks_is_forgotten(name, off, on):
+    params = tensors((3,), (2, 2))
+    optimizer = make(name, params, **off)
+    state = optimizer.state_dict()
+    for key, value in on.items():
+        setattr(optimizer, key, value)
+    give_gradients(params, np.random.default_rng(12))
+    optimizer.step()
+    with pytest.raises(ValueError, match="missing"):
+        optimizer.load_state_dict(state)
+    for key, value in off.items():
+        setattr(optimizer, key, value)
+    optimizer.load_state_dict(state)
+    assert optimizer.state_dict().keys() == state.keys()
+
+
 def test_names_in_the_state():
     w, b = tensors((3,), (2,))
     assert make("SGD", [w, b]).state_dict().keys() == {"lr"}
