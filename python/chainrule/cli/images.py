@@ -20,7 +20,7 @@ def read_image(
     It is turned as its EXIF data say, laid on white where it is transparent, converted to gray or colour as the
     run needs, and resized without keeping its proportions. `invert` swaps black and white.
 
-    Errors: CommandError naming the file.
+    Errors: CommandError naming the file; one of floating-point pixels is refused too.
     """
     height, width, channels = shape
     if channels not in MODES:
@@ -52,11 +52,27 @@ def read_image(
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a pixel, which pillow's own conversion cuts off at 255
-        values = np.asarray(image, np.float64) / 257
-        image = Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError(
+            "its pixels are floating-point numbers, whose scale is not known: give one of 8 or 16 bits"
+        )
+    if image.mode.startswith("I"):
+        image = _of_8_bits(image)
     if mode != "RGBA" and image.has_transparency_data:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(paper, image)
     return image.convert(mode)
+
+
+def _of_8_bits(image: Image.Image) -> Image.Image:
+    """A gray image of 16 bits a pixel, which pillow's own conversion cuts off at 255, and whose transparent shade, a
+    number, it forgets."""
+    values = np.asarray(image)
+    if values.size and not 0 <= values.min() <= values.max() < 1 << 16:
+        raise ValueError("its pixels take more than 16 bits: give one of 8 or 16 bits")
+    gray = Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    if "transparency" not in image.info:
+        return gray
+    opacity = np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)
+    return Image.merge("LA", (gray, Image.fromarray(opacity)))

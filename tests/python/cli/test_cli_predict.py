@@ -138,6 +138,31 @@ def test_image_of_16_bits_keeps_its_range(place):
     assert np.array_equal(read_image(path, (4, 4, 1), (0, 255), False)[..., 0], GRAY)
 
 
+def test_image_of_16_bits_with_a_transparent_shade_lies_on_white(place):
+    gray = GRAY.astype(np.uint16) * 257
+    path = save(place, gray, transparency=int(gray[2, 1]))
+    expected = GRAY.copy()
+    expected[2, 1] = 255
+    assert np.array_equal(read_image(path, (4, 4, 1), (0, 255), False)[..., 0], expected)
+    opacity = read_image(path, (4, 4, 4), (0, 255), False)[..., 3]
+    assert np.array_equal(opacity, np.where(gray == gray[2, 1], 0, 255))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.full((4, 4), 0.5, np.float32), "floating-point numbers, whose scale is not known"),
+        (np.full((4, 4), 70000, np.int32), "take more than 16 bits"),
+        (np.full((4, 4), -1, np.int32), "take more than 16 bits"),
+    ],
+)
+def test_image_of_unknown_scale_is_refused(place, pixels, message):
+    path = place / "i.tiff"
+    Image.fromarray(pixels).save(path)
+    with pytest.raises(CommandError, match=f"i.tiff: no image that can be read: .*{message}"):
+        read_image(str(path), (4, 4, 1), (0, 255), False)
+
+
 def test_image_that_is_transparent_lies_on_white(place):
     rgba = np.stack([GRAY] * 3 + [np.where(GRAY > 100, 255, 0).astype(np.uint8)], axis=-1)
     path = save(place, rgba)
@@ -155,7 +180,7 @@ def test_image_is_turned_as_its_camera_says(place):
     assert np.array_equal(read_image(path, (4, 4, 1), (0, 255), False)[..., 0], np.rot90(GRAY, -1))
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "F", "I;16"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_image_of_any_mode_is_read(place, mode, channels):
     name = place / ("i.png" if mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else "i.tiff")
