@@ -53,6 +53,15 @@ class Row:
         return read_toml(self.settings)
 
     @property
+    def but_for_seed(self) -> tuple:
+        """What it has in common with rows that differ in their seed alone."""
+        arguments = list(self.arguments)
+        while "--seed" in arguments:
+            at = arguments.index("--seed")
+            del arguments[at : at + 2]
+        return self.title, self.table, self.settings, self.engine, tuple(arguments)
+
+    @property
     def data(self) -> str:
         """The data set's name in settings."""
         return self.values().get("data", "digits")

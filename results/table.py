@@ -57,6 +57,7 @@ def write(
     for name in dict.fromkeys(row.table for row in rows.values()):
         of_table = [row for row in rows.values() if row.table == name]
         new = replaced(new, name, results_table(of_table, kept))
+    new = replaced(new, "seeds", seeds_table(rows.values(), kept))
     new = replaced(new, "comparisons", comparisons_table(comparisons, rows, kept))
     new = replaced(new, "curves", curves_table(comparisons, kept))
     new = replaced(new, "commands", commands_table(rows.values(), kept))
@@ -129,6 +130,30 @@ def state(row: Row, run: Kept) -> str:
     if row.most_error is None and row.most_seconds is None:
         return "-"
     return f"**no** ({' and '.join(missed)})" if missed else "yes"
+
+
+def seeds_table(rows, kept) -> str:
+    """The final errors of rows that differ in their seed alone, and their mean."""
+    groups: dict[tuple, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.but_for_seed, []).append(row)
+    lines = []
+    for group in groups.values():
+        if len(group) < 2:
+            continue
+        runs = [kept[row.name] for row in group]
+        late = [row.name for row, run in zip(group, runs, strict=True) if not (run and run.done)]
+        ended = [run for run in runs if run and run.done]
+        errors = [run.errors[-1] for run in ended]
+        lines.append(
+            [
+                f"{group[0].title}, {group[0].data_title}",
+                ", ".join(f"{run.errors[-1]:.2f} % ({run.settings['seed']})" for run in ended) or "-",
+                f"waits for {' and '.join(late)}" if late else f"**{sum(errors) / len(errors):.2f} %**",
+                group[0].paper or "-",
+            ]
+        )
+    return markdown(("net, data", "test error (seed)", "mean", "the paper's"), lines)
 
 
 def comparisons_table(comparisons, rows, kept) -> str:

@@ -51,7 +51,7 @@ title = "Other net"
 ours = "missing"
 peer = "peer"
 """
-MARKS = ("figures", "comparisons", "curves", "commands", "machines")
+MARKS = ("figures", "seeds", "comparisons", "curves", "commands", "machines")
 
 
 @pytest.fixture
@@ -128,6 +128,54 @@ def test_comparisons_that_missed(errors, speed, missed, readme, tmp_path, rows_f
     keep_run("good", errors, speed)
     table.write(readme, keep_run("peer", [1.5], 500.0), file)
     assert line_of(readme.read_text(), "| Some net (`good`, `peer`)")[-1] == f"**no** ({missed})"
+
+
+SEEDS = """
+[row.narrow]
+title = "narrow net"
+table = "figures"
+paper = "2 %"
+settings = "net"
+arguments = ["--width", 8]
+
+[row.narrow-again]
+title = "narrow net"
+table = "figures"
+settings = "net"
+arguments = ["--seed", 1, "--width", 8]
+
+[row.wide]
+title = "wide net"
+table = "figures"
+settings = "net"
+
+[row.wide-again]
+title = "wide net"
+table = "figures"
+settings = "net"
+arguments = ["--seed", 1]
+
+[row.alone]
+title = "wide net"
+table = "figures"
+settings = "net"
+arguments = ["--width", 8]
+"""
+
+
+def test_rows_that_differ_in_their_seed_alone_have_a_mean(readme, rows_file, keep_run):
+    file = rows_file(SEEDS, net='data = "digits"\n')
+    keep_run("narrow", [9.0, 2.0])
+    keep_run("narrow-again", [8.0, 2.5])
+    keep_run("alone", [8.0, 2.5])
+    metrics = keep_run("wide", [8.0, 3.0])
+    keep_run("wide-again", [7.0], status="failed")
+    table.write(readme, metrics, file)
+    text = (
+        readme.read_text().split("<!-- seeds: written by table.py -->")[1].split("<!-- end of seeds -->")[0]
+    )
+    assert line_of(text, "| narrow net")[1:] == ["2.00 % (3), 2.50 % (3)", "**2.25 %**", "2 %"]
+    assert line_of(text, "| wide net")[1:] == ["3.00 % (3)", "waits for wide-again", "-"]
 
 
 def test_commands_settings_and_machines(written):
