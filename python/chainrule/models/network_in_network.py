@@ -44,8 +44,8 @@ class NetworkInNetwork(ImageClassifier):
         classifier_dropout: the probability before the fully connected layer.
         batch_norm: normalise after each convolution but the last (not in the paper).
         last_relu: whether relu follows the last convolution too, as in the paper.
-        seed: of the initial weights (He et al.; the last convolution's smaller, with bias 1 before a relu);
-            None draws from the library's generator.
+        seed: of the initial weights (He et al.; where the last convolution's maps are the scores, its own are smaller,
+            with bias 1 before a relu); None draws from the library's generator.
 
     Attributes: features, from images to the maps (N, height, width, classes); classifier, from those to scores.
 
@@ -97,10 +97,14 @@ class NetworkInNetwork(ImageClassifier):
             if i < gaps:
                 layers += [POOLS[pools[i]](3, 2, 1), Dropout(dropout)]
                 height, width = -(-height // 2), -(-width // 2)
-        self.features = Sequential(*layers, *class_maps(channels, self.classes, relu=last_relu, rng=rng))
         if classifier == "global_average":
+            self.features = Sequential(*layers, *class_maps(channels, self.classes, relu=last_relu, rng=rng))
             self.classifier = Sequential(GlobalAvgPool2d())
         else:
+            # Maps that the classifier reads are hidden ones. With the small weights of class maps all look alike to it,
+            # and under its dropout the first steps push them below relu's 0 together: the loss stays at chance.
+            last = conv_block(channels, self.classes, 1, relu=last_relu, rng=rng)
+            self.features = Sequential(*layers, *last)
             features = height * width * self.classes
             head = Linear(features, self.classes, initialise="glorot", rng=rng)
             self.classifier = Sequential(Flatten(), Dropout(classifier_dropout), head)

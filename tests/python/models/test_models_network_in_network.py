@@ -34,6 +34,41 @@ def test_layers_and_parameters_are_the_papers(shape, table, sides, total):
     assert rows[-1].output_shape == (10,)
 
 
+def test_maps_that_are_scores_start_alike_and_maps_that_a_classifier_reads_as_hidden_ones():
+    """He et al., 2015, equation 10: a standard deviation of sqrt(2 / inputs). Only that of maps that are scores is a
+    tenth, with bias 1 before relu."""
+    for classifier, scale, bias in (("global_average", 0.1, 1), ("fully_connected", 1, 0)):
+        *_, last, relu = NetworkInNetwork(classifier=classifier, seed=0).features.layers
+        assert isinstance(relu, cr.nn.ReLU) and last.weight.shape == (1, 1, 192, 10)
+        assert last.weight.numpy().std() == pytest.approx(scale * (2 / 192) ** 0.5, rel=0.05)
+        assert (last.bias.numpy() == bias).all()
+
+
+def test_under_dropout_the_fully_connected_classifier_leaves_chance():
+    """Ten classes of one colour each, with noise: relu's maps must not die in the first steps."""
+    rng = np.random.default_rng(0)
+    net = NetworkInNetwork(
+        (8, 8, 3),
+        blocks=((3, 16, 16),),
+        classifier="fully_connected",
+        classifier_dropout=0.5,
+        batch_norm=True,
+        seed=0,
+    )
+    optimizer = cr.optim.SGD(list(net.parameters()), lr=0.05, momentum=0.9)
+    colours = rng.standard_normal((10, 1, 1, 3)).astype(np.float32)
+    losses = []
+    for _ in range(60):
+        labels = rng.integers(0, 10, 64)
+        x = colours[labels] + 0.5 * rng.standard_normal((64, 8, 8, 3)).astype(np.float32)
+        loss = cr.softmax_cross_entropy(net(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-10:]) < 0.5 * np.log(10)
+
+
 def test_the_fully_connected_classifier_reads_the_same_maps():
     net = NetworkInNetwork(classifier="fully_connected", classifier_dropout=0.5, seed=0)
     plain = NetworkInNetwork(seed=0)
@@ -41,8 +76,11 @@ def test_the_fully_connected_classifier_reads_the_same_maps():
     rows = net.summary((32, 32, 3)).layers
     assert [row.kind for row in rows[-3:]] == ["Flatten", "Dropout", "Linear"]
     assert rows[-1].parameters == 8 * 8 * 10 * 10 + 10
-    x = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype(np.float32)
-    np.testing.assert_array_equal(net.features.eval()(x).numpy(), plain.features.eval()(x).numpy())
+    *hidden, weight, _ = net.features.parameters()
+    *others, other, _ = plain.features.parameters()
+    for one, two in zip(hidden, others, strict=True):
+        np.testing.assert_array_equal(one.numpy(), two.numpy())
+    np.testing.assert_allclose(weight.numpy(), 10 * other.numpy(), rtol=1e-6)
 
 
 def test_scores_are_the_means_of_the_maps():
