@@ -79,7 +79,7 @@ SHORT = {
     "strided-cnn-c-cifar10": Short(2, 512, ALL_CNN, 0.003, 4.5),
     "convpool-cnn-c-cifar10": Short(2, 512, ALL_CNN, 0.008, 12),
     # At higher rates the curves of instruction sets part within an epoch.
-    "nin-fully-connected-cifar10": Short(1, 720, NIN | {"lr": 0.001}, 0.0075, 5),
+    "nin-fully-connected-cifar10": Short(1, 720, NIN | {"lr": 0.001}, 0.005, 3),
     "nin-fully-connected-dropout-cifar10": Short(1, 720, NIN | {"lr": 0.001}, 0.002, 4.5),
 }
 

@@ -273,6 +273,16 @@ def test_what_is_no_list_of_parameters(name, params, error, message):
 # ---- State -------------------------------------------------------------------------------------------------
 
 
+def step_both(optimizer, other, rng, count):
+    """Steps of two optimizers by the same gradients."""
+    for _ in range(count):
+        give_gradients(optimizer.params, rng)
+        for p, q in zip(optimizer.params, other.params, strict=True):
+            q.grad = cr.tensor(p.grad.numpy(), dtype=p.dtype)
+        optimizer.step()
+        other.step()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_resumed_run_with_groups_has_the_same_bits(name):
     def groups(p):
@@ -290,12 +300,7 @@ def test_a_resumed_run_with_groups_has_the_same_bits(name):
     resumed = make(name, groups(again))
     resumed.load_state_dict(state)
     assert [g["lr"] for g in resumed.param_groups] == [g["lr"] for g in optimizer.param_groups]
-    for _ in range(4):
-        give_gradients(params, rng)
-        for p, q in zip(params, again, strict=True):
-            q.grad = cr.tensor(p.grad.numpy(), dtype=p.dtype)
-        optimizer.step()
-        resumed.step()
+    step_both(optimizer, resumed, rng, 4)
     assert bits(params) == bits(again)
 
 
@@ -334,12 +339,7 @@ def test_a_state_from_after_a_setting_changed_what_is_kept(name, off, on, on_fir
     for settings in (second, on):
         switch(optimizer, settings)
         switch(resumed, settings)
-        for _ in range(2):
-            give_gradients(params, rng)
-            for p, q in zip(params, again, strict=True):
-                q.grad = cr.tensor(p.grad.numpy(), dtype=p.dtype)
-            optimizer.step()
-            resumed.step()
+        step_both(optimizer, resumed, rng, 2)
     assert bits(params) == bits(again)
 
 
