@@ -7,11 +7,13 @@ with reflection, normalised by channel. chainrule's from images that are float32
 bytes that are normalised on the way; PyTorch's from float32, as airbench does it: the images of each of the 25 shifts
 together, then those to be mirrored (Jordan, 2024). Each in a process of its own, taking turns. The last two columns
 are chainrule's batches beside chainrule's training step in float32: below 1 augmentation is faster than what it feeds.
+A batch that takes longer than its step, by the minimum, is named on stderr, and the exit status is 1.
 """
 
 import argparse
 import json
 import statistics
+import sys
 from pathlib import Path
 
 from engines import ENGINES, Worker, head, installed, row
@@ -66,6 +68,16 @@ def table(results, versions, threads):
     return "\n".join(lines)
 
 
+def slower(results):
+    """The batches that take longer than the training step they feed, by the minimum."""
+    return [
+        f"{NETS[name].title}, {column}"
+        for name, times in results.items()
+        for column in (FLOATS, BYTES)
+        if min(times[column]) > min(times[STEP])
+    ]
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -80,6 +92,8 @@ def main():
     print(table(results, versions, options.threads))
     if options.json:
         options.json.write_text(json.dumps({"versions": versions, "seconds": results}))
+    if found := slower(results):
+        sys.exit(f"slower than the training step: {'; '.join(found)}")
 
 
 if __name__ == "__main__":
